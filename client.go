@@ -1,0 +1,568 @@
+package metering
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/defaults"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/metrics"
+	"github.com/aws/smithy-go/middleware"
+	smithyrand "github.com/aws/smithy-go/rand"
+	"github.com/aws/smithy-go/tracing"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// version goes into the User-Agent header.
+const version = "0.1.0"
+
+// ServiceID is the name by which AWS's SDKs know the service, and which the
+// functions of [aws.Config.ServiceOptions] are called with.
+const ServiceID = "Marketplace Metering"
+
+// API is the four operations of the service. [*Client] satisfies it; a fake
+// in a test can too. It never grows.
+type API interface {
+	BatchMeterUsage(context.Context, *BatchMeterUsageRequest, ...func(*Options)) (*BatchMeterUsageResult, error)
+	MeterUsage(context.Context, *MeterUsageRequest, ...func(*Options)) (*MeterUsageResult, error)
+	RegisterUsage(context.Context, *RegisterUsageRequest, ...func(*Options)) (*RegisterUsageResult, error)
+	ResolveCustomer(context.Context, *ResolveCustomerRequest, ...func(*Options)) (*ResolveCustomerResult, error)
+}
+
+var _ API = (*Client)(nil)
+
+// Client calls the Metering Service. It is safe for concurrent use; make one
+// by [NewFromConfig] or [New] and keep it, because it holds connections.
+type Client struct {
+	options Options
+	stacks  map[operation]*sync.Pool // of middleware.Handler; see run
+	skew    atomic.Int64             // nanoseconds that the service's clock is ahead of ours
+}
+
+// Options configures a [Client], or, as the argument of an option function of
+// an operation, one call. Its fields are called and mean what they do in AWS's
+// own clients for Go.
+type Options struct {
+	// APIOptions add middleware to the stack of each call.
+	APIOptions []func(*middleware.Stack) error
+
+	// AppID is put into the User-Agent header, as app/AppID.
+	AppID string
+
+	// BaseEndpoint is the URL to call instead of AWS's, such as that of a
+	// simulated service. It excludes FIPS and dual-stack.
+	BaseEndpoint string
+
+	// ClientLogMode chooses what is written to Logger. Registration tokens,
+	// signatures and credentials are masked in it.
+	ClientLogMode aws.ClientLogMode
+
+	// Credentials sign the requests. Required; anonymous ones are refused.
+	Credentials aws.CredentialsProvider
+
+	// DefaultsMode chooses timeouts for connecting; the zero value is AWS's
+	// legacy mode.
+	DefaultsMode aws.DefaultsMode
+
+	// DisableClockSkewCorrection signs with this machine's time as it is,
+	// where otherwise a difference to the service's clock, seen in its
+	// answers, is corrected.
+	DisableClockSkewCorrection bool
+
+	// HTTPClient sends the requests. Nil means one with AWS's defaults.
+	// Redirects are not followed, unless an [http.Client] has a CheckRedirect
+	// that does: they could carry credentials to another host.
+	HTTPClient aws.HTTPClient
+
+	// Interceptors are called at the steps of each call.
+	Interceptors smithyhttp.InterceptorRegistry
+
+	// Logger takes what ClientLogMode chooses. Nil discards it.
+	Logger logging.Logger
+
+	// MeterProvider takes the duration of calls and of their parts. Nil
+	// discards it.
+	MeterProvider metrics.MeterProvider
+
+	// Region is the one to call and to sign for, such as us-east-1. Required,
+	// with a BaseEndpoint too.
+	Region string
+
+	// Retryer decides which failed attempts are repeated, and when. Nil makes
+	// one after RetryMode.
+	Retryer aws.Retryer
+
+	// RetryMaxAttempts bounds the attempts of a call, the first one included.
+	// 0 leaves it to the Retryer; AWS's default is 3.
+	RetryMaxAttempts int
+
+	// RetryMode is standard or adaptive, for the Retryer that New makes if it
+	// is given none; the zero value is standard. Set in the option functions
+	// of New or of a call it comes too late.
+	RetryMode aws.RetryMode
+
+	// RuntimeEnvironment is what aws-sdk-go-v2/config found out, for the
+	// DefaultsMode auto.
+	RuntimeEnvironment aws.RuntimeEnvironment
+
+	// SkipValidation sends requests without asking their Validate method. For
+	// the day on which the service takes more than this package knows of.
+	SkipValidation bool
+
+	// TracerProvider takes spans of calls and of their parts. Nil discards
+	// them.
+	TracerProvider tracing.TracerProvider
+
+	// UseDualStackEndpoint chooses the endpoint that is reachable by IPv6 too.
+	UseDualStackEndpoint aws.DualStackEndpointState
+
+	// UseFIPSEndpoint chooses the endpoint with FIPS 140 validated
+	// cryptography.
+	UseFIPSEndpoint aws.FIPSEndpointState
+
+	invalid        error      // what New found wrong, which each call answers with
+	legacyResolver bool       // the aws.Config has a resolver that is not supported
+	signer         *v4.Signer // of the client, because it keeps derived keys
+}
+
+func (o Options) copy() Options {
+	o.APIOptions = append([]func(*middleware.Stack) error(nil), o.APIOptions...)
+	o.Interceptors = o.Interceptors.Copy()
+	return o
+}
+
+// NewFromConfig makes a [Client] from what applies of an [aws.Config], such
+// as config.LoadDefaultConfig returns: Region, credentials, endpoints, FIPS
+// and dual-stack, retries, HTTP client, logging, middleware and interceptors.
+// The environment variable AWS_ENDPOINT_URL_MARKETPLACE_METERING, or the same
+// in the shared configuration file, sets the BaseEndpoint.
+func NewFromConfig(cfg aws.Config, optFns ...func(*Options)) *Client {
+	o := Options{
+		APIOptions:                 cfg.APIOptions,
+		AppID:                      cfg.AppID,
+		ClientLogMode:              cfg.ClientLogMode,
+		Credentials:                cfg.Credentials,
+		DefaultsMode:               cfg.DefaultsMode,
+		DisableClockSkewCorrection: cfg.DisableClockSkewCorrection,
+		HTTPClient:                 cfg.HTTPClient,
+		Interceptors:               cfg.Interceptors,
+		Logger:                     cfg.Logger,
+		Region:                     cfg.Region,
+		RetryMaxAttempts:           cfg.RetryMaxAttempts,
+		RetryMode:                  cfg.RetryMode,
+		RuntimeEnvironment:         cfg.RuntimeEnvironment,
+	}
+	if cfg.Retryer != nil {
+		o.Retryer = cfg.Retryer()
+	}
+	o.resolveConfigSources(cfg)
+	return New(o, func(o *Options) {
+		for _, fn := range cfg.ServiceOptions {
+			fn(ServiceID, o)
+		}
+		for _, fn := range optFns {
+			fn(o)
+		}
+	})
+}
+
+// New makes a [Client] from Options, which it copies and completes before it
+// calls the option functions. Most programs call [NewFromConfig]. What is
+// wrong with the options is said by the first call.
+func New(options Options, optFns ...func(*Options)) *Client {
+	o := options.copy()
+	var mode aws.DefaultsMode
+	mode.SetFromString(string(o.DefaultsMode))
+	if mode == aws.DefaultsModeAuto {
+		mode = defaults.ResolveDefaultsModeAuto(o.Region, o.RuntimeEnvironment)
+	}
+	modeDefaults, _ := defaults.GetModeConfiguration(mode) // the legacy mode has none
+	if o.Logger == nil {
+		o.Logger = logging.Nop{}
+	}
+	if o.MeterProvider == nil {
+		o.MeterProvider = metrics.NopMeterProvider{}
+	}
+	if o.TracerProvider == nil {
+		o.TracerProvider = &tracing.NopTracerProvider{}
+	}
+	if o.Retryer == nil {
+		o.Retryer = newRetryer(&o, modeDefaults)
+	}
+	o.HTTPClient = resolveHTTPClient(o.HTTPClient, modeDefaults)
+	o.signer = v4.NewSigner()
+	for _, fn := range optFns {
+		fn(&o)
+	}
+	if o.RetryMaxAttempts != 0 {
+		o.Retryer = retry.AddWithMaxAttempts(o.Retryer, o.RetryMaxAttempts)
+	}
+
+	c := &Client{options: o, stacks: map[operation]*sync.Pool{}}
+	for _, op := range operations {
+		c.stacks[op] = new(sync.Pool)
+	}
+	return c
+}
+
+func newRetryer(o *Options, modeDefaults defaults.Configuration) aws.Retryer {
+	mode := o.RetryMode
+	if mode == "" {
+		mode = modeDefaults.RetryMode
+	}
+	standard := func(so *retry.StandardOptions) {
+		if o.RetryMaxAttempts != 0 {
+			so.MaxAttempts = o.RetryMaxAttempts
+		}
+	}
+	if mode == aws.RetryModeAdaptive {
+		return retry.NewAdaptiveMode(func(ao *retry.AdaptiveModeOptions) {
+			ao.StandardOptions = append(ao.StandardOptions, standard)
+		})
+	}
+	return retry.NewStandard(standard)
+}
+
+// resolveHTTPClient applies the timeouts of a DefaultsMode to AWS's own
+// client, which is also the default.
+func resolveHTTPClient(client aws.HTTPClient, modeDefaults defaults.Configuration) aws.HTTPClient {
+	if client == nil {
+		client = awshttp.NewBuildableClient()
+	}
+	buildable, ok := client.(*awshttp.BuildableClient)
+	if !ok {
+		return client
+	}
+	return buildable.WithDialerOptions(func(d *net.Dialer) {
+		if timeout, ok := modeDefaults.GetConnectTimeout(); ok {
+			d.Timeout = timeout
+		}
+	}).WithTransportOptions(func(t *http.Transport) {
+		if timeout, ok := modeDefaults.GetTLSNegotiationTimeout(); ok {
+			t.TLSHandshakeTimeout = timeout
+		}
+	})
+}
+
+// Options returns a copy of the client's options.
+func (c *Client) Options() Options { return c.options.copy() }
+
+// BatchMeterUsage reports usage of up to 25 buyers, dimensions and hours of
+// one product. It is what a SaaS backend calls, with the seller's credentials.
+//
+// A nil error does not mean that anything is billed: Results holds refused
+// records too, told apart by their Status, and UnprocessedRecords must be sent
+// again. One bad record makes the service refuse the whole request, with an
+// error that matches one of the sentinels, and none of them is billed then.
+//
+// Throttling, faults and broken connections are retried with exactly the same
+// bytes. Where ResponseMetadata.RetryAttempts is not 0, a [StatusDuplicateRecord]
+// may tell of the record of an earlier attempt of this very call. An error that
+// matches [ErrUnconfirmed] leaves open whether the records are billed: send
+// the same request again.
+func (c *Client) BatchMeterUsage(ctx context.Context, in *BatchMeterUsageRequest, optFns ...func(*Options)) (*BatchMeterUsageResult, error) {
+	return invoke[BatchMeterUsageRequest, BatchMeterUsageResult](ctx, c, opBatchMeterUsage, in, optFns)
+}
+
+// MeterUsage reports what this instance, task or pod used in an hour. It is
+// what software in the buyer's account calls, with the buyer's role, in the
+// Region where it runs.
+//
+// Throttling, faults, broken connections and answers that can't be read are
+// retried with the same ClientToken. An error that matches [ErrUnconfirmed]
+// leaves open whether the usage is billed: call again with the same request
+// and the same ClientToken, which the caller has to have set for that.
+func (c *Client) MeterUsage(ctx context.Context, in *MeterUsageRequest, optFns ...func(*Options)) (*MeterUsageResult, error) {
+	if in != nil && in.ClientToken == "" {
+		withToken := *in // the caller's request is never changed
+		withToken.ClientToken = NewClientToken()
+		in = &withToken
+	}
+	return invoke[MeterUsageRequest, MeterUsageResult](ctx, c, opMeterUsage, in, optFns)
+}
+
+// NewClientToken returns a random UUID for [MeterUsageRequest.ClientToken].
+// Store it with the report before the first call.
+func NewClientToken() string {
+	token, err := smithyrand.NewUUID(rand.Reader).GetUUID()
+	if err != nil {
+		panic(err) // crypto/rand's Reader never fails
+	}
+	return token
+}
+
+// CanMeter asks by a dry run whether this process may meter what in reports,
+// without metering it. Nil means yes; otherwise the error says why not, such
+// as [ErrUnauthorized], [ErrCustomerNotEntitled] or [ErrInvalidEndpointRegion].
+// DryRun and ClientToken of in are not used.
+func (c *Client) CanMeter(ctx context.Context, in *MeterUsageRequest, optFns ...func(*Options)) error {
+	var dry MeterUsageRequest
+	if in != nil {
+		dry = *in
+	}
+	dry.DryRun = true
+	dry.ClientToken = "" // the report's own token is for the report
+	out, err := c.MeterUsage(ctx, &dry, optFns...)
+	switch {
+	case errors.Is(err, ErrDryRunOperation):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("metering: the server took a dry run for a report, and metered it as %s", out.MeteringRecordId)
+}
+
+// RegisterUsage asks whether the buyer of a container priced by the hour is
+// entitled to it. Call it once, at the start, within 6 hours of launch, in the
+// Region where the task or pod runs. The Signature of the result proves
+// nothing until it is verified.
+//
+// Throttling, faults and broken connections are retried. The service refuses
+// on the first call of a task or pod only.
+func (c *Client) RegisterUsage(ctx context.Context, in *RegisterUsageRequest, optFns ...func(*Options)) (*RegisterUsageResult, error) {
+	return invoke[RegisterUsageRequest, RegisterUsageResult](ctx, c, opRegisterUsage, in, optFns)
+}
+
+// ResolveCustomer trades a registration token for the buyer's identity, with
+// the credentials of the account that published the product. Throttling,
+// faults and broken connections are retried; so may a caller do, as the
+// service gives the same answer for the same token until it expires.
+func (c *Client) ResolveCustomer(ctx context.Context, in *ResolveCustomerRequest, optFns ...func(*Options)) (*ResolveCustomerResult, error) {
+	return invoke[ResolveCustomerRequest, ResolveCustomerResult](ctx, c, opResolveCustomer, in, optFns)
+}
+
+// Missing returns the records of sent, the UsageRecords of the request, that
+// the answer lists neither in Results nor in UnprocessedRecords, in their
+// order. Nothing is known of them: send them again unchanged.
+//
+// Records count as the same if customer, LicenseArn, Dimension, hour and
+// Quantity are; what stands twice in sent must stand twice in the answer. An
+// identifier that a sent record leaves empty is not compared, because the
+// service may fill it in.
+func (r *BatchMeterUsageResult) Missing(sent []UsageRecord) []UsageRecord {
+	listed := make([]*UsageRecord, 0, len(r.Results)+len(r.UnprocessedRecords))
+	for i := range r.Results {
+		listed = append(listed, &r.Results[i].UsageRecord)
+	}
+	for i := range r.UnprocessedRecords {
+		listed = append(listed, &r.UnprocessedRecords[i])
+	}
+	var missing []UsageRecord
+	for i := range sent {
+		at := slices.IndexFunc(listed, sent[i].isListedAs)
+		if at < 0 {
+			missing = append(missing, sent[i])
+			continue
+		}
+		listed = slices.Delete(listed, at, at+1)
+	}
+	return missing
+}
+
+func (r *UsageRecord) isListedAs(listed *UsageRecord) bool {
+	return (r.CustomerIdentifier == "" || r.CustomerIdentifier == listed.CustomerIdentifier) &&
+		(r.CustomerAWSAccountId == "" || r.CustomerAWSAccountId == listed.CustomerAWSAccountId) &&
+		r.LicenseArn == listed.LicenseArn &&
+		r.Dimension == listed.Dimension &&
+		r.Timestamp.Truncate(time.Hour).Equal(listed.Timestamp.Truncate(time.Hour)) &&
+		r.Quantity == listed.Quantity
+}
+
+// operation is the name of an operation, as in its X-Amz-Target header.
+type operation string
+
+const (
+	opBatchMeterUsage operation = "BatchMeterUsage"
+	opMeterUsage      operation = "MeterUsage"
+	opRegisterUsage   operation = "RegisterUsage"
+	opResolveCustomer operation = "ResolveCustomer"
+)
+
+var operations = []operation{opBatchMeterUsage, opMeterUsage, opRegisterUsage, opResolveCustomer}
+
+// request is a pointer to one of the four request types.
+type request interface {
+	Validate() error
+	appendJSON([]byte) []byte
+}
+
+// result is a pointer to one of the four result types.
+type result interface {
+	readMember(d *reader, name string)
+	metadata() *ResponseMetadata
+
+	// unproven names the member without which an answer does not confirm that
+	// the work was done, if it is absent.
+	unproven() string
+}
+
+func (r *BatchMeterUsageResult) metadata() *ResponseMetadata { return &r.ResponseMetadata }
+func (r *MeterUsageResult) metadata() *ResponseMetadata      { return &r.ResponseMetadata }
+func (r *RegisterUsageResult) metadata() *ResponseMetadata   { return &r.ResponseMetadata }
+func (r *ResolveCustomerResult) metadata() *ResponseMetadata { return &r.ResponseMetadata }
+
+// A record that the answer does not list is told by Missing.
+func (r *BatchMeterUsageResult) unproven() string { return "" }
+
+func (r *MeterUsageResult) unproven() string {
+	if r.MeteringRecordId == "" {
+		return "MeteringRecordId"
+	}
+	return ""
+}
+
+func (r *RegisterUsageResult) unproven() string {
+	if r.Signature == "" {
+		return "Signature"
+	}
+	return ""
+}
+
+func (r *ResolveCustomerResult) unproven() string {
+	if r.CustomerAWSAccountId == "" && r.CustomerIdentifier == "" {
+		return "CustomerAWSAccountId or CustomerIdentifier"
+	}
+	return ""
+}
+
+// call is the state of one call of an operation. It travels in the context,
+// because the middleware is shared by all calls.
+type call struct {
+	operation operation
+	request   request
+	newResult func() result
+
+	// skew is how far the service's clock was ahead at the last attempt.
+	skew time.Duration
+
+	// credentials signed the last attempt.
+	credentials aws.Credentials
+
+	// sent counts the attempts whose request may have left this machine, and
+	// answered those that a readable answer came to. Where there are more of
+	// the former, it is not known what is billed.
+	sent, answered int
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call {
+	return middleware.GetStackValue(ctx, callKey{}).(*call)
+}
+
+// bills tells whether an attempt without an answer may have billed something.
+func (c *call) bills() bool {
+	switch in := c.request.(type) {
+	case *BatchMeterUsageRequest:
+		return true
+	case *MeterUsageRequest:
+		return !in.DryRun
+	}
+	return false
+}
+
+// invoke runs one operation: every call of the package comes through here.
+func invoke[In, Out any, PIn interface {
+	*In
+	request
+}, POut interface {
+	*Out
+	result
+}](ctx context.Context, c *Client, op operation, in PIn, optFns []func(*Options)) (POut, error) {
+	if in == nil {
+		in = new(In)
+	}
+	state := &call{
+		operation: op,
+		request:   in,
+		newResult: func() result { return POut(new(Out)) },
+		skew:      time.Duration(c.skew.Load()),
+	}
+	out, metadata, err := c.run(ctx, state, optFns)
+
+	var retries int
+	if attempts, ok := retry.GetAttemptResults(metadata); ok {
+		retries = len(attempts.Results) - 1
+	}
+	if err == nil {
+		out, ok := out.(POut)
+		if !ok {
+			return nil, &smithy.OperationError{ServiceID: ServiceID, OperationName: string(op),
+				Err: fmt.Errorf("middleware returned no result")}
+		}
+		out.metadata().RetryAttempts = retries
+		return out, nil
+	}
+	var answer *Error
+	if errors.As(err, &answer) {
+		answer.ResponseMetadata.RetryAttempts = retries
+	}
+	if state.sent > state.answered && state.bills() {
+		err = fmt.Errorf("%w: %w", ErrUnconfirmed, err)
+	}
+	return nil, &smithy.OperationError{ServiceID: ServiceID, OperationName: string(op), Err: err}
+}
+
+// run checks the request and sends it through the middleware.
+func (c *Client) run(ctx context.Context, state *call, optFns []func(*Options)) (any, middleware.Metadata, error) {
+	o := &c.options
+	if len(optFns) > 0 {
+		own := o.copy()
+		for _, fn := range optFns {
+			fn(&own)
+		}
+		if own.RetryMaxAttempts != 0 && own.RetryMaxAttempts != o.RetryMaxAttempts {
+			own.Retryer = retry.AddWithMaxAttempts(own.Retryer, own.RetryMaxAttempts)
+		}
+		o = &own
+	}
+	if !o.SkipValidation {
+		if err := state.request.Validate(); err != nil {
+			return nil, middleware.Metadata{}, err
+		}
+	}
+
+	// A stack is kept for the next call, but not where middleware of others
+	// may hold the state of a call. It serves one call at a time, because
+	// smithy's steps write into themselves while they run.
+	var handler middleware.Handler
+	stacks := c.stacks[state.operation]
+	keep := len(optFns) == 0 && len(o.APIOptions) == 0
+	if keep {
+		handler, _ = stacks.Get().(middleware.Handler)
+	}
+	if handler == nil {
+		var err error
+		if handler, err = c.newHandler(state.operation, o); err != nil {
+			return nil, middleware.Metadata{}, err
+		}
+	}
+	if keep {
+		defer stacks.Put(handler)
+	}
+
+	// What every AWS client tells its middleware.
+	ctx = middleware.ClearStackValues(ctx)
+	ctx = middleware.WithServiceID(ctx, ServiceID)
+	ctx = middleware.WithOperationName(ctx, string(state.operation))
+	ctx = middleware.SetLogger(ctx, o.Logger)
+	ctx = awsmiddleware.SetServiceID(ctx, ServiceID)
+	ctx = awsmiddleware.SetRegion(ctx, o.Region)
+	ctx = awsmiddleware.SetOperationName(ctx, string(state.operation))
+	ctx = middleware.WithStackValue(ctx, callKey{}, state)
+	return handler.Handle(ctx, state.request)
+}

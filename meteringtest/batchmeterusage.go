@@ -1,0 +1,213 @@
+package meteringtest
+
+import (
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// wireRecord is a UsageRecord as read, and as echoed in the answer: what was
+// absent stays absent, and a timestamp keeps its spelling.
+type wireRecord struct {
+	Timestamp            *timestamp
+	CustomerIdentifier   *string `json:",omitempty"`
+	CustomerAWSAccountId *string `json:",omitempty"`
+	LicenseArn           *string `json:",omitempty"`
+	Dimension            *string
+	Quantity             *int64           `json:",omitempty"`
+	UsageAllocations     []wireAllocation `json:",omitempty"`
+}
+
+type batchMeterUsageResult struct {
+	Results            []wireResult
+	UnprocessedRecords []wireRecord // never nil: the service sends the list even when it is empty
+}
+
+type wireResult struct {
+	UsageRecord      wireRecord
+	MeteringRecordId string `json:",omitempty"`
+	Status           string
+}
+
+// batchMeterUsage checks the whole request before it accepts a record, because
+// one bad record keeps all of them from being metered.
+func (s *Service) batchMeterUsage(c *call) (any, *apiError) {
+	code := c.string(c.members["ProductCode"])
+	records := list(c, c.members["UsageRecords"], c.usageRecord)
+	if c.err != nil {
+		return nil, c.err
+	}
+	if err := validateBatch(c.size, code, records); err != nil {
+		return nil, err
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.batchProduct(orEmpty(code), records)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkCustomers(records); err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		if err := p.checkDimension(*r.Dimension); err != nil {
+			return nil, err
+		}
+		if err := checkTimestamp(c.now, r.Timestamp.t, 24*time.Hour); err != nil {
+			return nil, err
+		}
+		if err := checkAllocations(orZero(r.Quantity), r.UsageAllocations); err != nil {
+			return nil, err
+		}
+	}
+	out := batchMeterUsageResult{Results: []wireResult{}, UnprocessedRecords: []wireRecord{}}
+	for _, r := range records {
+		id, status := s.acceptRecord(c.now, p, r)
+		out.Results = append(out.Results, wireResult{r, id, status})
+	}
+	return out, nil
+}
+
+func (c *call) usageRecord(v any) wireRecord {
+	m := c.object(v)
+	return wireRecord{
+		Timestamp:            c.timestamp(m["Timestamp"]),
+		CustomerIdentifier:   c.string(m["CustomerIdentifier"]),
+		CustomerAWSAccountId: c.string(m["CustomerAWSAccountId"]),
+		LicenseArn:           c.string(m["LicenseArn"]),
+		Dimension:            c.string(m["Dimension"]),
+		Quantity:             c.integer(m["Quantity"], 32),
+		UsageAllocations:     list(c, m["UsageAllocations"], c.allocation),
+	}
+}
+
+func validateBatch(size int, code *string, records []wireRecord) *apiError {
+	var v violations
+	if size >= maxBatchBytes {
+		v.add("request", "have size less than %d bytes", maxBatchBytes)
+	}
+	v.productCode("productCode", code)
+	if records == nil {
+		v.null("usageRecords")
+	}
+	v.length("usageRecords", len(records), 0, 25)
+	for i, r := range records {
+		path := fmt.Sprintf("usageRecords.%d.member.", i+1)
+		if r.Timestamp == nil {
+			v.null(path + "timestamp")
+		}
+		v.length(path+"customerIdentifier", utf8.RuneCountInString(orEmpty(r.CustomerIdentifier)), 0, 255)
+		v.account(path+"customerAWSAccountId", r.CustomerAWSAccountId)
+		v.licence(path+"licenseArn", r.LicenseArn)
+		v.dimension(path+"dimension", r.Dimension)
+		v.quantity(path+"quantity", r.Quantity)
+		v.allocations(path+"usageAllocations", r.UsageAllocations)
+	}
+	return v.err()
+}
+
+// batchProduct returns the one product that a request is about: the one that
+// it names, or the one that all its licences are for. It needs s.mu held.
+func (s *Service) batchProduct(code string, records []wireRecord) (*product, *apiError) {
+	licences := 0
+	for _, r := range records {
+		if r.LicenseArn != nil {
+			licences++
+		}
+	}
+	if code != "" {
+		p := s.products[code]
+		switch {
+		case p == nil:
+			return nil, refuse("InvalidProductCodeException", "The product code %s is not known.", code)
+		case licences > 0:
+			return nil, refuse("InvalidLicenseException", "A request has a ProductCode or LicenseArns, not both.")
+		case p.ConcurrentAgreements:
+			return nil, refuse("InvalidLicenseException", "The product has concurrent agreements: leave ProductCode out and give each record its LicenseArn.")
+		}
+		return p, nil
+	}
+	if licences == 0 {
+		return nil, refuse("InvalidProductCodeException", "A request needs a ProductCode, or a LicenseArn on each record.")
+	}
+	var p *product
+	for _, r := range records {
+		a := s.byLicence[orEmpty(r.LicenseArn)]
+		if a == nil {
+			return nil, refuse("InvalidLicenseException", "A record has no LicenseArn, or one that is not known.")
+		}
+		of := s.products[a.buyer.ProductCode]
+		if p != nil && p != of {
+			return nil, refuse("InvalidLicenseException", "The LicenseArns of a request must be of one product.")
+		}
+		p = of
+	}
+	return p, nil
+}
+
+// checkCustomers checks how the records name their customers. Whether there is
+// such a customer is for the record's status to say. It needs s.mu held.
+func (s *Service) checkCustomers(records []wireRecord) *apiError {
+	var byIdentifier, byAccount bool
+	for _, r := range records {
+		identifier, account := orEmpty(r.CustomerIdentifier), orEmpty(r.CustomerAWSAccountId)
+		byIdentifier = byIdentifier || identifier != ""
+		byAccount = byAccount || account != ""
+		switch {
+		case identifier == "" && account == "":
+			return refuse("InvalidCustomerIdentifierException", "A record needs a CustomerIdentifier or a CustomerAWSAccountId.")
+		case byIdentifier && byAccount:
+			return refuse("InvalidCustomerIdentifierException", "A request has CustomerIdentifiers or CustomerAWSAccountIds, not both.")
+		case r.LicenseArn == nil:
+		case account == "":
+			return refuse("InvalidCustomerIdentifierException", "A record with a LicenseArn needs a CustomerAWSAccountId.")
+		case s.byLicence[*r.LicenseArn].buyer.CustomerAWSAccountId != account:
+			return refuse("InvalidLicenseException", "A LicenseArn is not of the record's CustomerAWSAccountId.")
+		}
+	}
+	return nil
+}
+
+// acceptRecord returns the MeteringRecordId and status of a record of a
+// request that has passed every check. It needs s.mu held.
+func (s *Service) acceptRecord(now time.Time, p *product, r wireRecord) (id, status string) {
+	a := p.byIdentifier[orEmpty(r.CustomerIdentifier)]
+	switch {
+	case r.LicenseArn != nil:
+		a = s.byLicence[*r.LicenseArn]
+	case r.CustomerAWSAccountId != nil:
+		a = p.byAccount[*r.CustomerAWSAccountId]
+	}
+	if a == nil || !a.ends.IsZero() && !now.Before(a.ends) {
+		return "", "CustomerNotSubscribed"
+	}
+	quantity := orZero(r.Quantity)
+	content := canonicalUsage(quantity, r.UsageAllocations)
+	hour := r.Timestamp.t.Truncate(time.Hour)
+	key := recordKey{p, a, *r.Dimension, hour.Unix()}
+	if first, ok := s.accepted[key]; ok {
+		// Not billed, but with the id of the record that stands, so that code
+		// which takes an id for a success is found out.
+		if first.content != content || s.opts.DuplicateIdentical {
+			return first.id, "DuplicateRecord"
+		}
+		return first.id, "Success"
+	}
+	id = newUUID()
+	s.accepted[key] = acceptance{id, content}
+	s.records = append(s.records, Record{
+		Operation:            "BatchMeterUsage",
+		MeteringRecordId:     id,
+		ProductCode:          p.ProductCode,
+		CustomerIdentifier:   a.buyer.CustomerIdentifier,
+		CustomerAWSAccountId: a.buyer.CustomerAWSAccountId,
+		LicenseArn:           a.buyer.LicenseArn,
+		Dimension:            *r.Dimension,
+		Timestamp:            r.Timestamp.t,
+		Hour:                 hour,
+		Quantity:             int32(quantity),
+		UsageAllocations:     exported(r.UsageAllocations),
+	})
+	return id, "Success"
+}

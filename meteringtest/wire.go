@@ -1,0 +1,324 @@
+package meteringtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	contentType  = "application/x-amz-json-1.1"
+	targetPrefix = "AWSMPMeteringService."
+
+	// maxBatchBytes is where "less than 1 MB" ends by its generous reading.
+	maxBatchBytes = 1 << 20
+
+	// maxBodyBytes bounds what a request makes the service hold in memory.
+	maxBodyBytes = maxBatchBytes + 64<<10
+)
+
+// operations are what X-Amz-Target can name.
+var operations = map[string]func(*Service, *call) (any, *apiError){
+	"BatchMeterUsage": (*Service).batchMeterUsage,
+	"MeterUsage":      (*Service).meterUsage,
+	"RegisterUsage":   (*Service).registerUsage,
+	"ResolveCustomer": (*Service).resolveCustomer,
+}
+
+// ServeHTTP answers one request of the service's protocol.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	now := s.opts.Now().UTC()
+	entry := Request{
+		Time:         now,
+		RequestId:    newUUID(),
+		InvocationId: r.Header.Get("Amz-Sdk-Invocation-Id"),
+		Attempt:      attempt(r.Header.Get("Amz-Sdk-Request")),
+	}
+	op, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
+	if ok && operations[op] != nil {
+		entry.Operation = op
+	}
+	out, err := s.answer(now, entry.Operation, r)
+	status := http.StatusOK
+	if err != nil {
+		status, out, entry.Code = err.status, err, err.code
+	}
+	// Before the answer leaves, so that whoever has the answer finds the
+	// request in the log.
+	s.logRequest(entry)
+
+	body, jsonErr := json.Marshal(out)
+	if jsonErr != nil { // the result structs hold nothing that fails
+		panic(jsonErr)
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Date", now.Format(http.TimeFormat))
+	h.Set("X-Amzn-RequestId", entry.RequestId)
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// answer takes a request through the same doors as AWS's front end: operation,
+// authentication, JSON; and then does the operation's work. An empty op is one
+// that the service does not have.
+func (s *Service) answer(now time.Time, op string, r *http.Request) (any, *apiError) {
+	body, err := readBody(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	// The front end has no page for anything but this.
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if r.Method != http.MethodPost || r.URL.Path != "/" || mediaType != contentType {
+		return nil, &apiError{http.StatusNotFound, coralService, "UnknownOperationException", "Send POST / with Content-Type " + contentType + "."}
+	}
+	if op == "" {
+		return nil, refuse("UnknownOperationException", "X-Amz-Target names no operation of this service.")
+	}
+	if r.Header.Get("Authorization") == "" {
+		return nil, refuse("MissingAuthenticationTokenException", "Request is missing Authentication Token")
+	}
+	if err := s.nextFault(); err != nil {
+		return nil, err
+	}
+	members, err := parseObject(body)
+	if err != nil {
+		return nil, err
+	}
+	return operations[op](s, &call{now: now, size: len(body), members: members})
+}
+
+func readBody(r io.Reader) ([]byte, *apiError) {
+	body, err := io.ReadAll(io.LimitReader(r, maxBodyBytes+1))
+	if err != nil {
+		return nil, refuse("SerializationException", "The request ended early.")
+	}
+	if len(body) > maxBodyBytes {
+		// A client that is still writing when the connection closes sees a
+		// broken pipe instead of the answer, so read on for a while.
+		_, _ = io.Copy(io.Discard, io.LimitReader(r, 16<<20))
+		return nil, &apiError{http.StatusRequestEntityTooLarge, coralService, "RequestEntityTooLargeException", "Request body is too large."}
+	}
+	return body, nil
+}
+
+// attempt reads the number out of "attempt=2; max=3"; 0 if there is none.
+func attempt(header string) int {
+	for field := range strings.SplitSeq(header, ";") {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(field), "attempt="); ok {
+			n, _ := strconv.Atoi(v)
+			return n
+		}
+	}
+	return 0
+}
+
+// apiError is an error answer.
+type apiError struct {
+	status    int
+	namespace string
+	code      string
+	message   string
+}
+
+const (
+	serviceSpace  = "com.amazonaws.marketplacemetering"
+	coralService  = "com.amazon.coral.service"  // AWS's front end
+	coralValidate = "com.amazon.coral.validate" // the checks of the model
+)
+
+// refuse returns an error with the status and namespace that its code has.
+func refuse(code, format string, args ...any) *apiError {
+	e := &apiError{http.StatusBadRequest, serviceSpace, code, fmt.Sprintf(format, args...)}
+	switch code {
+	case "InternalServiceErrorException":
+		e.status = http.StatusInternalServerError
+	case "IdempotencyConflictException":
+		e.status = http.StatusConflict
+	case "MissingAuthenticationTokenException", "SerializationException", "UnknownOperationException":
+		e.namespace = coralService
+	case "ValidationException":
+		e.namespace = coralValidate
+	}
+	return e
+}
+
+func (e *apiError) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Type    string `json:"__type"`
+		Message string `json:"message"`
+	}{e.namespace + "#" + e.code, e.message})
+}
+
+// call is a request on its way through an operation. Its methods read members;
+// the first one that has the wrong type is kept in err, which an operation
+// looks at when it has read them all. A member that is null counts as absent.
+//
+// Members are read by hand because encoding/json matches the names of struct
+// fields in any case: a client that sent "productCode" would be understood
+// here and not by AWS.
+type call struct {
+	now     time.Time // UTC
+	size    int       // of the body, in bytes
+	members map[string]any
+	err     *apiError
+}
+
+// parseObject reads a body that must be one JSON object and nothing else.
+func parseObject(body []byte) (map[string]any, *apiError) {
+	var v any
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	err := d.Decode(&v)
+	if err == nil {
+		if _, end := d.Token(); !errors.Is(end, io.EOF) {
+			err = errors.New("more than one value")
+		}
+	}
+	members, ok := v.(map[string]any)
+	// encoding/json would turn invalid UTF-8 into replacement characters.
+	if err != nil || !ok || !utf8.Valid(body) {
+		return nil, refuse("SerializationException", "The request is not a JSON object.")
+	}
+	return members, nil
+}
+
+func (c *call) wrongType(got any, want string) {
+	if c.err != nil {
+		return
+	}
+	kind := "STRUCTURE_VALUE"
+	switch got.(type) {
+	case string:
+		kind = "STRING_VALUE"
+	case json.Number:
+		kind = "NUMBER_VALUE"
+	case bool:
+		kind = "BOOLEAN_VALUE"
+	case []any:
+		kind = "LIST_VALUE"
+	}
+	c.err = refuse("SerializationException", "%s can not be converted to %s", kind, want)
+}
+
+// read returns v as a T, or nil if it is absent.
+func read[T any](c *call, v any, want string) *T {
+	t, ok := v.(T)
+	if !ok {
+		if v != nil {
+			c.wrongType(v, want)
+		}
+		return nil
+	}
+	return &t
+}
+
+func (c *call) string(v any) *string { return read[string](c, v, "a String") }
+
+func (c *call) bool(v any) bool {
+	b := read[bool](c, v, "a Boolean")
+	return b != nil && *b
+}
+
+// object returns nil if v is absent, and a nil map has no members.
+func (c *call) object(v any) map[string]any {
+	if m := read[map[string]any](c, v, "a Structure"); m != nil {
+		return *m
+	}
+	return nil
+}
+
+// list returns nil if v is absent, and otherwise what each makes of the
+// elements.
+func list[T any](c *call, v any, each func(any) T) []T {
+	l := read[[]any](c, v, "a List")
+	if l == nil {
+		return nil
+	}
+	out := make([]T, len(*l))
+	for i, e := range *l {
+		out[i] = each(e)
+	}
+	return out
+}
+
+// integer reads a whole number of the given size, written without fraction or
+// exponent.
+func (c *call) integer(v any, bits int) *int64 {
+	n := read[json.Number](c, v, "an Integer")
+	if n == nil {
+		return nil
+	}
+	i, err := strconv.ParseInt(n.String(), 10, bits)
+	if err != nil {
+		c.wrongType(v, "an Integer")
+		return nil
+	}
+	return &i
+}
+
+// timestamp is a time in a request: epoch seconds, with a fraction if need be.
+type timestamp struct {
+	sent json.Number // for the echo
+	t    time.Time   // UTC
+}
+
+func (t timestamp) MarshalJSON() ([]byte, error) { return []byte(t.sent), nil }
+
+func (c *call) timestamp(v any) *timestamp {
+	n := read[json.Number](c, v, "a Timestamp")
+	if n == nil {
+		return nil
+	}
+	seconds, err := n.Float64()
+	if err != nil || math.Abs(seconds) > 1e11 {
+		c.wrongType(v, "a Timestamp")
+		return nil
+	}
+	// A float64 of today's epoch seconds is good for a quarter of a
+	// microsecond; rounding takes away the rest.
+	return &timestamp{*n, time.UnixMicro(int64(math.Round(seconds * 1e6))).UTC()}
+}
+
+// violations are the constraints of the model that a request does not meet.
+type violations []string
+
+// null says that a required member is absent.
+func (v *violations) null(path string) {
+	*v = append(*v, "Value null at '"+path+"' failed to satisfy constraint: Member must not be null")
+}
+
+func (v *violations) add(path, constraint string, args ...any) {
+	*v = append(*v, "Value at '"+path+"' failed to satisfy constraint: Member must "+fmt.Sprintf(constraint, args...))
+}
+
+// length checks a string's length in code points, or the length of a list.
+func (v *violations) length(path string, n, least, most int) {
+	if n < least {
+		v.add(path, "have length greater than or equal to %d", least)
+	}
+	if n > most {
+		v.add(path, "have length less than or equal to %d", most)
+	}
+}
+
+// err returns nil if there are no violations. The message names the first ten.
+func (v violations) err() *apiError {
+	switch len(v) {
+	case 0:
+		return nil
+	case 1:
+		return refuse("ValidationException", "1 validation error detected: %s", v[0])
+	}
+	return refuse("ValidationException", "%d validation errors detected: %s", len(v), strings.Join(v[:min(len(v), 10)], "; "))
+}
