@@ -1,3 +1,66 @@
+// Package metering calls the AWS Marketplace Metering Service, by which a
+// seller on AWS Marketplace learns who a buyer is, reports what the buyer used,
+// and proves that a container's buyer has paid.
+//
+// # Which operation
+//
+// A SaaS product calls [Client.ResolveCustomer] when a buyer arrives, and from
+// then on [Client.BatchMeterUsage] every hour, with the seller's credentials.
+//
+// Software that runs in the buyer's account (an AMI or a container) with usage
+// of its own calls [Client.MeterUsage], with the buyer's role, in the Region
+// where it runs. [Client.CanMeter] tells beforehand whether it may. A container
+// priced by the hour calls [Client.RegisterUsage] once, when it starts.
+//
+//	cfg, err := config.LoadDefaultConfig(ctx) // aws-sdk-go-v2/config
+//	...
+//	client := metering.NewFromConfig(cfg)
+//
+// Types, fields and errors are spelled as the service spells them, so that the
+// code reads like CloudTrail, the AWS CLI and AWS's documentation. Fields are
+// values: the zero value means absent, or the service's own default.
+//
+// # What decides about money
+//
+// The service keeps one record for a product, buyer, dimension and hour, and
+// the first one wins. The same record again is harmless; a record with another
+// quantity is refused, and its usage is never billed. Hence:
+//
+//   - Report an hour when it is over, since the first report closes it.
+//   - Store a record before it is sent, and repeat exactly that. A later
+//     timestamp, or a sum with the next hour's usage, is another record, and can
+//     be billed as well.
+//   - A nil error of [Client.BatchMeterUsage] does not mean that anything is
+//     billed. Only a record with [StatusSuccess] is. Send UnprocessedRecords and
+//     what [BatchMeterUsageResult.Missing] names again.
+//   - An error that matches [ErrUnconfirmed] means neither yes nor no. Send the
+//     same request again, with the same ClientToken if it is a MeterUsage.
+//   - Records with a LicenseArn go without ProductCode. A customer and hour
+//     reported both ways are billed twice; the client refuses such a request.
+//
+// # Errors
+//
+// What the service answers is an [*Error], found with [errors.As]; each of its
+// codes has a sentinel, matched with [errors.Is], whose comment tells cause and
+// remedy. What the service would refuse in any case is a [*ValidationError],
+// and was not sent. Errors of the context and of the connection stay reachable
+// through both functions, and so do the types that AWS's own clients return:
+// smithy.OperationError, smithy.APIError and http.ResponseError.
+//
+// Throttling, faults of the service and broken connections are retried with
+// back-off, 3 attempts in all by default, always with the same bytes.
+//
+// # Secrets
+//
+// Registration tokens, signatures and credentials stand in no error and no
+// line of the client's log, and the two structs that hold such a value mask it
+// when they are printed.
+//
+// # Tests
+//
+// Package meteringtest is the service, simulated in process, for the tests of
+// programs that use this one. [API] is an interface for those that rather fake
+// the four operations.
 package metering
 
 import (
