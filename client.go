@@ -98,7 +98,8 @@ const version = "0.1.0"
 const ServiceID = "Marketplace Metering"
 
 // API is the four operations of the service. [*Client] satisfies it; a fake
-// in a test can too. It never grows.
+// in a test can too, and return the sentinels of this package, or an [*Error]
+// with Op, Code and HTTP status, as errors. It never grows.
 type API interface {
 	BatchMeterUsage(context.Context, *BatchMeterUsageRequest, ...func(*Options)) (*BatchMeterUsageResult, error)
 	MeterUsage(context.Context, *MeterUsageRequest, ...func(*Options)) (*MeterUsageResult, error)
@@ -329,8 +330,14 @@ func (c *Client) Options() Options { return c.options.copy() }
 //
 // A nil error does not mean that anything is billed: Results holds refused
 // records too, told apart by their Status, and UnprocessedRecords must be sent
-// again. One bad record makes the service refuse the whole request, with an
-// error that matches one of the sentinels, and none of them is billed then.
+// again.
+//
+// One bad record makes the service refuse the whole request, without saying
+// which one it is. The error then matches [ErrInvalidCustomerIdentifier],
+// [ErrInvalidLicense], [ErrInvalidTag], [ErrInvalidUsageAllocations],
+// [ErrInvalidUsageDimension] or [ErrTimestampOutOfBounds], and none is billed:
+// send the halves of the list as requests of their own, and so on, until the
+// bad record stands alone.
 //
 // Throttling, faults and broken connections are retried with exactly the same
 // bytes. Where ResponseMetadata.RetryAttempts is not 0, a [StatusDuplicateRecord]

@@ -280,7 +280,7 @@ func TestConfigurationErrors(t *testing.T) {
 		"no Region":              {func(o *Options) { o.Region = "" }, "Missing Region"},
 		"no Region, an endpoint": {func(o *Options) { o.Region, o.BaseEndpoint = "", "http://127.0.0.1" }, "Missing Region"},
 		"bad Region":             {func(o *Options) { o.Region = "evil.example/" }, "Region"},
-		"bad endpoint":           {func(o *Options) { o.BaseEndpoint = "127.0.0.1:8085" }, "BaseEndpoint"},
+		"bad endpoint":           {func(o *Options) { o.BaseEndpoint = "localhost:8085" }, `is "localhost:8085"`},
 		"FIPS and an endpoint": {func(o *Options) {
 			o.BaseEndpoint, o.UseFIPSEndpoint = "http://127.0.0.1", aws.FIPSEndpointStateEnabled
 		}, "FIPS and custom endpoint"},
@@ -301,6 +301,15 @@ func TestConfigurationErrors(t *testing.T) {
 			require.Zero(t, calls)
 		})
 	}
+	t.Run("credentials that can't be had", func(t *testing.T) {
+		err := send(testClient(nil, func(o *Options) {
+			o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+				return aws.Credentials{}, errors.New("no EC2 IMDS role found")
+			})
+		}), batch)
+		require.ErrorContains(t, err, "no EC2 IMDS role found")
+		require.ErrorContains(t, err, "AWS_PROFILE")
+	})
 	t.Run("a legacy resolver", func(t *testing.T) {
 		//lint:ignore SA1019 that it is refused is what is tested
 		resolver := aws.EndpointResolverWithOptionsFunc(func(string, string, ...any) (aws.Endpoint, error) { return aws.Endpoint{}, nil })
@@ -334,8 +343,7 @@ func TestServerErrors(t *testing.T) {
 		"code is not a code":   {400, `{"__type":"<b>","message":"m"}`, "UnknownError", "m", 1},
 		"code is a number":     {400, `{"__type":5,"code":"AccessDeniedException","message":7}`, "AccessDeniedException", "", 1},
 		"a long message":       {400, `{"__type":"X","message":"` + strings.Repeat("m", 1e5) + `"}`, "X", strings.Repeat("m", maxMessage), 1},
-		"redirect":             {307, "", "UnknownError", "", 1},
-		"not modified":         {304, "", "UnknownError", "", 1},
+		"redirect":             {307, "", "UnknownError", "redirects are not followed: is BaseEndpoint right?", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			attempts := 0
@@ -345,9 +353,7 @@ func TestServerErrors(t *testing.T) {
 				w.Header().Set("X-Amz-Id-2", "host-1")
 				w.Header().Set("Location", "/elsewhere")
 				w.WriteHeader(c.status)
-				if c.status != 304 {
-					io.WriteString(w, c.body)
-				}
+				io.WriteString(w, c.body)
 			})
 			for _, in := range []request{batch, meter, register, resolve} {
 				attempts = 0
@@ -595,8 +601,6 @@ func TestRetryModes(t *testing.T) {
 	}{
 		"default":                     {Options{}, nil, 3, "m/E"},
 		"standard":                    {Options{RetryMode: aws.RetryModeStandard, RetryMaxAttempts: 5}, nil, 5, ""},
-		"adaptive":                    {Options{RetryMode: aws.RetryModeAdaptive}, nil, 3, "m/F"},
-		"adaptive, max":               {Options{RetryMode: aws.RetryModeAdaptive, RetryMaxAttempts: 2}, nil, 2, ""},
 		"own retryer":                 {Options{Retryer: aws.NopRetryer{}}, nil, 1, ""},
 		"max of the call":             {Options{}, func(o *Options) { o.RetryMaxAttempts = 2 }, 2, ""},
 		"retryer of the call":         {Options{}, func(o *Options) { o.Retryer = aws.NopRetryer{} }, 1, ""},
@@ -622,6 +626,24 @@ func TestRetryModes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAdaptiveMode does not throttle the client: the rate limiter of that mode
+// may wait for 0 ns again and again, and a fake clock stands still meanwhile.
+func TestAdaptiveMode(t *testing.T) {
+	o := Options{Region: "us-east-1", Credentials: testOptions().Credentials, RetryMode: aws.RetryModeAdaptive}
+	var agent string
+	o.HTTPClient = doFunc(func(r *http.Request) (*http.Response, error) {
+		agent = r.Header.Get("User-Agent")
+		return answer(200, "{}"), nil
+	})
+	c := New(o)
+	require.NoError(t, send(c, batch))
+	require.Contains(t, agent, "m/F")
+	require.IsType(t, &retry.AdaptiveMode{}, c.Options().Retryer)
+
+	o.RetryMaxAttempts = 2
+	require.Equal(t, 2, New(o).Options().Retryer.MaxAttempts())
 }
 
 func TestRequestHeaders(t *testing.T) {

@@ -75,8 +75,11 @@ func resolveEndpoint(o *Options) (endpoint, error) {
 		return endpoint{}, configurationError("Dualstack and custom endpoint are not supported")
 	case o.BaseEndpoint != "":
 		u, err := url.Parse(o.BaseEndpoint)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return endpoint{}, configurationError("BaseEndpoint must be an absolute http or https URL")
+		if err != nil {
+			return endpoint{}, configurationError("BaseEndpoint is not a URL") // err repeats it, and a password in it
+		}
+		if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return endpoint{}, configurationError(fmt.Sprintf("BaseEndpoint must be an http or https URL with a host, is %q", u.Redacted()))
 		}
 		if !strings.HasSuffix(u.Path, "/") {
 			u.Path += "/"

@@ -89,8 +89,10 @@ func (c errorCode) Error() string { return string(c) }
 
 const codeExpiredToken errorCode = "ExpiredTokenException"
 
-// The errors of the service, to be matched with [errors.Is]. Those that say
-// nothing of retries don't go away by one.
+// The errors of the service, to be matched with [errors.Is]. Unless a comment
+// says otherwise, nothing was done, and calling again with the same request
+// does not help. Where [ErrUnconfirmed] matches too, an earlier attempt of the
+// call may have been billed all the same: ask for that one first.
 var (
 	// ErrCustomerNotEntitled: the buyer has no active subscription to the
 	// product. For RegisterUsage, which says so on the first call of a task or
@@ -168,8 +170,7 @@ var (
 	ErrPlatformNotSupported error = errorCode("PlatformNotSupportedException")
 
 	// ErrThrottling: more calls a second than the account's quota in the
-	// Region. Nothing was done; the client retries it, and calling again later
-	// is safe.
+	// Region. The client retries it, and calling again later is safe.
 	ErrThrottling error = errorCode("ThrottlingException")
 
 	// ErrTimestampOutOfBounds: a timestamp is too old, or in the future. Look
@@ -194,6 +195,9 @@ var (
 	// call. Send the very same request again, with the same ClientToken: that
 	// is safe. Never send the usage in another shape, such as with a later
 	// timestamp or summed with the next hour's: that can bill twice.
+	//
+	// Ask for it before any other error: the last attempt may have been refused
+	// or throttled, and then its error matches as well.
 	ErrUnconfirmed = errors.New("unconfirmed: not known to be billed, safe to send again unchanged")
 )
 

@@ -340,7 +340,7 @@ func readDocument(text string, member func(d *reader, name string)) error {
 	d := reader{text: text}
 	d.space()
 	if d.peek() == 'n' { // a null stands for an absent value, not for an answer
-		d.unexpected("an object")
+		d.expected("an object")
 	}
 	d.object(func(name string) { member(&d, name) })
 	if d.space(); d.err == nil && d.pos < len(d.text) {
@@ -403,12 +403,12 @@ func (d *reader) space() {
 	}
 }
 
-// unexpected fails at a place where only what was to come.
-func (d *reader) unexpected(what string) {
+// expected fails at a place where something else stands.
+func (d *reader) expected(what string) {
 	if d.pos >= len(d.text) {
-		d.fail("ends where there should be " + what)
+		d.fail("ends instead of " + what)
 	} else {
-		d.fail("has no " + what)
+		d.fail("has something else than " + what)
 	}
 }
 
@@ -417,7 +417,7 @@ func (d *reader) null() bool { return d.peek() == 'n' && d.literal("null") }
 
 func (d *reader) literal(word string) bool {
 	if !strings.HasPrefix(d.text[d.pos:], word) {
-		d.unexpected(word)
+		d.expected(word)
 		return false
 	}
 	d.pos += len(word)
@@ -434,7 +434,7 @@ func (d *reader) object(member func(name string)) {
 		name := d.quoted()
 		d.space()
 		if !d.take(':') {
-			d.unexpected("colon")
+			d.expected("a colon")
 			return
 		}
 		d.space()
@@ -462,7 +462,7 @@ func readList[T any](d *reader, array *[]T, read func(*reader, *T)) []T {
 // elements reads what stands between two brackets, parted by commas.
 func (d *reader) elements(opening, closing byte, what string, element func()) {
 	if !d.take(opening) {
-		d.unexpected(what)
+		d.expected(what)
 		return
 	}
 	if d.depth++; d.depth > maxDepth {
@@ -473,7 +473,7 @@ func (d *reader) elements(opening, closing byte, what string, element func()) {
 	for first := true; d.err == nil && !d.take(closing); first = false {
 		if !first {
 			if !d.take(',') {
-				d.unexpected("comma or end of " + what)
+				d.expected("a comma or the end of " + what)
 				return
 			}
 			d.space()
@@ -515,7 +515,7 @@ func (d *reader) string() string {
 
 func (d *reader) quoted() string {
 	if !d.take('"') {
-		d.unexpected("a string")
+		d.expected("a string")
 		return ""
 	}
 	start := d.pos
@@ -551,7 +551,7 @@ func (d *reader) unescape(start int) string {
 			d.pos += size
 		}
 	}
-	d.unexpected("the end of a string")
+	d.expected("the end of a string")
 	return ""
 }
 
@@ -608,11 +608,11 @@ func (d *reader) number() string {
 	d.take('-')
 	if !d.take('0') && !d.digits() {
 		d.pos = start
-		d.unexpected("a number")
+		d.expected("a number")
 		return ""
 	}
 	if d.take('.') && !d.digits() {
-		d.unexpected("decimals")
+		d.expected("decimals")
 		return ""
 	}
 	if d.take('e') || d.take('E') {
@@ -620,7 +620,7 @@ func (d *reader) number() string {
 			d.take('-')
 		}
 		if !d.digits() {
-			d.unexpected("an exponent")
+			d.expected("an exponent")
 			return ""
 		}
 	}

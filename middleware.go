@@ -95,8 +95,10 @@ func (c *Client) newHandler(op operation, o *Options) (middleware.Handler, error
 	return telemetry.wrap(middleware.DecorateHandler(client, stack)), nil
 }
 
-var errNoCredentials = errors.New("no credentials: set Options.Credentials, or what aws-sdk-go-v2/config loads them from, " +
-	"such as AWS_PROFILE, AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or the role of the task or pod")
+const whereCredentialsAre = "set Options.Credentials, or what aws-sdk-go-v2/config loads them from: " +
+	"AWS_PROFILE, AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or the role of the instance, task or pod"
+
+var errNoCredentials = errors.New("no credentials: " + whereCredentialsAre)
 
 func userAgent(o *Options) *awsmiddleware.RequestUserAgent {
 	agent := awsmiddleware.NewRequestUserAgent()
@@ -219,7 +221,7 @@ func (s *signing) HandleFinalize(ctx context.Context, in middleware.FinalizeInpu
 	call.credentials, err = s.options.Credentials.Retrieve(ctx)
 	end()
 	if err != nil {
-		return out, metadata, fmt.Errorf("get credentials: %w", err)
+		return out, metadata, fmt.Errorf("get credentials: %w (%s)", err, whereCredentialsAre)
 	}
 	if !call.credentials.HasKeys() {
 		return out, metadata, errNoCredentials
@@ -287,7 +289,7 @@ func (c *call) read(resp *http.Response) (result, error) {
 		err = readDocument(text, out.readMember)
 	}
 	if member := out.unproven(); err == nil && member != "" {
-		err = fmt.Errorf("the answer has no %s", member)
+		err = fmt.Errorf("the answer lacks %s", member)
 	}
 	if err == nil {
 		c.answered++
@@ -351,6 +353,8 @@ func (c *call) refusal(resp *http.Response, text string, err error) error {
 	switch {
 	case err != nil && text == "":
 		e.Message = err.Error()
+	case resp.StatusCode/100 == 3 && text == "":
+		e.Message = "redirects are not followed: is BaseEndpoint right?"
 	case unreadable != nil:
 		e.Message = c.quote(text)
 	default:

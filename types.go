@@ -72,12 +72,12 @@ type BatchMeterUsageRequest struct {
 
 // BatchMeterUsageResult says what became of each record of a
 // [BatchMeterUsageRequest]. That there is a result does not mean that anything
-// was billed: look at the Status of each element of Results, send
-// UnprocessedRecords again, and look for records that [BatchMeterUsageResult.Missing]
-// names.
+// was billed: look at the Status of each element of Results, and send
+// UnprocessedRecords and what [BatchMeterUsageResult.Missing] names again.
 type BatchMeterUsageResult struct {
 	// Results holds the records that the service decided about, the refused
-	// ones too: only those with the Status [StatusSuccess] are billed.
+	// ones too; see Status. Match them to yours by customer, LicenseArn,
+	// Dimension and hour: neither their order nor the exact time is promised.
 	Results []UsageRecordResult
 
 	// UnprocessedRecords failed inside the service. They are not billed, and
@@ -134,8 +134,9 @@ type UsageRecordResult struct {
 	// refused record too.
 	MeteringRecordId string
 
-	// Status says whether the record is billed: [StatusSuccess] means so, any
-	// other value does not.
+	// Status says whether the record is billed. [StatusSuccess] means that it
+	// is, [StatusDuplicateRecord] that an earlier one stands; any other value,
+	// a new one too, that it is not.
 	Status UsageRecordResultStatus
 }
 
@@ -153,8 +154,10 @@ const (
 	StatusCustomerNotSubscribed UsageRecordResultStatus = "CustomerNotSubscribed"
 
 	// StatusDuplicateRecord: the buyer, dimension and hour have a record
-	// already. If that one is equal, it is billed, once; if its quantity
-	// differs, this one is not billed. The service does not say which.
+	// already, and the service does not say which. Who has only ever sent this
+	// one quantity for that hour has it billed, once. Who may have sent another
+	// has that one billed, and not this: let a person look, and don't bill the
+	// difference under another hour unseen.
 	StatusDuplicateRecord UsageRecordResultStatus = "DuplicateRecord"
 )
 

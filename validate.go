@@ -25,7 +25,7 @@ const (
 
 // Validate lists what the service would refuse in r at any time, as one
 // [ValidationError]; nil means nothing. [Client.MeterUsage] calls it.
-func (r *MeterUsageRequest) Validate() error {
+func (r MeterUsageRequest) Validate() error {
 	var v violations
 	v.productCode(r.ProductCode)
 	v.require("ProductCode", r.ProductCode != "")
@@ -41,10 +41,11 @@ func (r *MeterUsageRequest) Validate() error {
 // Validate lists what the service would refuse in r at any time, as one
 // [ValidationError]; nil means nothing. It also refuses what bills twice: a
 // LicenseArn beside a ProductCode. [Client.BatchMeterUsage] calls it.
-func (r *BatchMeterUsageRequest) Validate() error {
+func (r BatchMeterUsageRequest) Validate() error {
 	var v violations
 	v.productCode(r.ProductCode)
-	if r.ProductCode == "" && len(r.UsageRecords) == 0 {
+	licensed := slices.ContainsFunc(r.UsageRecords, func(r UsageRecord) bool { return r.LicenseArn != "" })
+	if r.ProductCode == "" && !licensed {
 		v.add("ProductCode", "is required, unless each record has a LicenseArn")
 	}
 	v.require("UsageRecords", r.UsageRecords != nil)
@@ -59,8 +60,8 @@ func (r *BatchMeterUsageRequest) Validate() error {
 		switch {
 		case r.ProductCode != "" && record.LicenseArn != "":
 			of.add("LicenseArn", "must not stand beside the request's ProductCode: that bills twice")
-		case r.ProductCode == "" && record.LicenseArn == "":
-			of.add("LicenseArn", "is required, unless the request has a ProductCode")
+		case r.ProductCode == "" && licensed && record.LicenseArn == "":
+			of.add("LicenseArn", "is required, as other records of the request have one")
 		}
 		v.under("UsageRecords", i, of)
 	}
@@ -69,7 +70,7 @@ func (r *BatchMeterUsageRequest) Validate() error {
 
 // Validate lists what the service would refuse in r at any time, whatever the
 // request around it, as one [ValidationError]; nil means nothing.
-func (r *UsageRecord) Validate() error {
+func (r UsageRecord) Validate() error {
 	v := r.violations()
 	return v.err()
 }
@@ -100,7 +101,7 @@ func (r *UsageRecord) violations() violations {
 
 // Validate lists what the service would refuse in r at any time, as one
 // [ValidationError]; nil means nothing. [Client.RegisterUsage] calls it.
-func (r *RegisterUsageRequest) Validate() error {
+func (r RegisterUsageRequest) Validate() error {
 	var v violations
 	v.productCode(r.ProductCode)
 	v.require("ProductCode", r.ProductCode != "")
@@ -113,7 +114,7 @@ func (r *RegisterUsageRequest) Validate() error {
 
 // Validate lists what the service would refuse in r at any time, as one
 // [ValidationError]; nil means nothing. [Client.ResolveCustomer] calls it.
-func (r *ResolveCustomerRequest) Validate() error {
+func (r ResolveCustomerRequest) Validate() error {
 	var v violations
 	v.require("RegistrationToken", r.RegistrationToken != "")
 	if !utf8.ValidString(r.RegistrationToken) {

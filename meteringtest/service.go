@@ -346,8 +346,10 @@ func (s *Service) PublicKey(productCode string, version int) []byte {
 
 // FailNext answers the next n requests with an error code, such as
 // ThrottlingException or InternalServiceErrorException, and does none of their
-// work. Requests that name no operation or bear no Authorization are refused
-// as ever and do not count. Calls of FailNext add up and are used in their
+// work. Each attempt of a call counts: most AWS clients make 3 before they give
+// up. InternalServiceErrorException has the status 500,
+// IdempotencyConflictException 409, and any other code 400. Requests that name
+// no operation or bear no Authorization are refused as ever and do not count. Calls of FailNext add up and are used in their
 // order. It panics if n is negative or the code is empty.
 func (s *Service) FailNext(n int, code string) {
 	if n < 0 || code == "" {

@@ -188,8 +188,11 @@ func batchMeterUsage(ctx context.Context, client *metering.Client, in *metering.
 	}
 	for _, result := range out.Results {
 		record, verdict := result.UsageRecord, "NOT BILLED"
-		if result.Status == metering.StatusSuccess {
+		switch result.Status {
+		case metering.StatusSuccess:
 			verdict = "billed as " + result.MeteringRecordId
+		case metering.StatusDuplicateRecord:
+			verdict = "the hour has a record already, and the first one stands"
 		}
 		fmt.Printf("  account %s, %d %s: %s, %s\n", record.CustomerAWSAccountId, record.Quantity, record.Dimension, result.Status, verdict)
 	}

@@ -47,7 +47,7 @@ func TestSimulated(t *testing.T) {
 		t.Fatal(err)
 	}
 	requireContains(t, text, "account 123456789012 bought prod-1",
-		"12 users: Success, billed as", "3 users: CustomerNotSubscribed, NOT BILLED", "13 users: DuplicateRecord, NOT BILLED",
+		"12 users: Success, billed as", "3 users: CustomerNotSubscribed, NOT BILLED", "13 users: DuplicateRecord, the hour has a record already",
 		"0 to be sent again", "may meter", "yes, signed in")
 }
 

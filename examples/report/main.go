@@ -29,17 +29,22 @@ func main() {
 		ProductCode:  "your-product-code",
 		UsageRecords: records,
 	})
+	var invalid *metering.ValidationError
 	switch {
-	case errors.Is(err, metering.ErrUnconfirmed):
+	case errors.Is(err, metering.ErrUnconfirmed): // ask for this one first
 		log.Fatalf("not known to be billed, send the same records again: %v", err)
-	case errors.Is(err, metering.ErrThrottling):
-		log.Fatalf("nothing was done, send the same records later: %v", err)
+	case errors.As(err, &invalid):
+		log.Fatalf("not sent, these members are wrong: %v", invalid)
 	case err != nil:
-		log.Fatalf("nothing is billed, one record or the configuration is wrong: %v", err)
+		log.Fatalf("none is billed, keep the records and send them again when this is mended: %v", err)
 	}
 
 	for _, result := range out.Results { // refused records are among them
-		if result.Status != metering.StatusSuccess {
+		switch result.Status {
+		case metering.StatusSuccess:
+		case metering.StatusDuplicateRecord:
+			log.Printf("the hour has a record already, this one or another: %+v", result.UsageRecord)
+		default:
 			log.Printf("NOT BILLED, %s: %+v", result.Status, result.UsageRecord)
 		}
 	}
