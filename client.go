@@ -325,6 +325,24 @@ func resolveHTTPClient(client aws.HTTPClient, modeDefaults defaults.Configuratio
 // Options returns a copy of the client's options.
 func (c *Client) Options() Options { return c.options.copy() }
 
+// Format keeps the credentials out of what fmt and slog print of a client.
+func (c *Client) Format(f fmt.State, verb rune) { c.options.Format(f, verb) }
+
+// Format keeps the credentials out of what fmt and slog print of the options.
+func (o Options) Format(f fmt.State, verb rune) {
+	type options Options // without the method, which would call itself
+	if o.Credentials != nil {
+		o.Credentials = maskedCredentials{}
+	}
+	o.signer = nil // it keeps derived keys
+	fmt.Fprintf(f, fmt.FormatString(f, verb), options(o))
+}
+
+// maskedCredentials stand in for a provider that is printed.
+type maskedCredentials struct{ aws.CredentialsProvider }
+
+func (maskedCredentials) String() string { return masked }
+
 // BatchMeterUsage reports usage of up to 25 buyers, dimensions and hours of
 // one product. It is what a SaaS backend calls, with the seller's credentials.
 //
@@ -510,22 +528,24 @@ func (r *ResolveCustomerResult) unproven() string {
 }
 
 // call is the state of one call of an operation. It travels in the context,
-// because the middleware is shared by all calls.
+// because the middleware is shared by all calls. What changes is atomic:
+// middleware of others may give up an attempt that still runs.
 type call struct {
 	operation operation
-	request   request
+	request   request // as the middleware passed it on
 	newResult func() result
 
 	// skew is how far the service's clock was ahead at the last attempt.
-	skew time.Duration
+	skew atomic.Int64
 
-	// credentials signed the last attempt.
-	credentials aws.Credentials
+	// credentials are for the last attempt.
+	credentials atomic.Pointer[aws.Credentials]
 
-	// sent counts the attempts whose request may have left this machine, and
-	// answered those that a readable answer came to. Where there are more of
-	// the former, it is not known what is billed.
-	sent, answered int
+	// begun counts the attempts that were given to the HTTP client, and
+	// settled those that certainly billed nothing: they never left, or were
+	// refused. Where there are more of the former, and no result, it is not
+	// known what is billed.
+	begun, settled atomic.Int32
 }
 
 type callKey struct{}
@@ -534,15 +554,18 @@ func callOf(ctx context.Context) *call {
 	return middleware.GetStackValue(ctx, callKey{}).(*call)
 }
 
-// bills tells whether an attempt without an answer may have billed something.
-func (c *call) bills() bool {
+// unconfirmed tells whether the call, if it fails, may have billed something.
+func (c *call) unconfirmed() bool {
 	switch in := c.request.(type) {
 	case *BatchMeterUsageRequest:
-		return true
 	case *MeterUsageRequest:
-		return !in.DryRun
+		if in.DryRun {
+			return false
+		}
+	default:
+		return false
 	}
-	return false
+	return c.begun.Load() > c.settled.Load()
 }
 
 // invoke runs one operation: every call of the package comes through here.
@@ -556,39 +579,23 @@ func invoke[In, Out any, PIn interface {
 	if in == nil {
 		in = new(In)
 	}
-	state := &call{
-		operation: op,
-		request:   in,
-		newResult: func() result { return POut(new(Out)) },
-		skew:      time.Duration(c.skew.Load()),
-	}
-	out, metadata, err := c.run(ctx, state, optFns)
-
-	var retries int
-	if attempts, ok := retry.GetAttemptResults(metadata); ok {
-		retries = len(attempts.Results) - 1
-	}
+	state := &call{operation: op, request: in, newResult: func() result { return POut(new(Out)) }}
+	state.skew.Store(c.skew.Load())
+	out, err := c.run(ctx, state, optFns)
 	if err == nil {
-		out, ok := out.(POut)
-		if !ok {
-			return nil, &smithy.OperationError{ServiceID: ServiceID, OperationName: string(op),
-				Err: fmt.Errorf("middleware returned no result")}
+		if out, ok := out.(POut); ok {
+			return out, nil
 		}
-		out.metadata().RetryAttempts = retries
-		return out, nil
+		err = errors.New("middleware replaced the result")
 	}
-	var answer *Error
-	if errors.As(err, &answer) {
-		answer.ResponseMetadata.RetryAttempts = retries
-	}
-	if state.sent > state.answered && state.bills() {
+	if state.unconfirmed() {
 		err = fmt.Errorf("%w: %w", ErrUnconfirmed, err)
 	}
-	return nil, &smithy.OperationError{ServiceID: ServiceID, OperationName: string(op), Err: err}
+	return nil, &smithy.OperationError{ServiceID: ServiceID, OperationName: string(op), Err: state.maskError(err)}
 }
 
-// run checks the request and sends it through the middleware.
-func (c *Client) run(ctx context.Context, state *call, optFns []func(*Options)) (any, middleware.Metadata, error) {
+// run sends a request through the middleware.
+func (c *Client) run(ctx context.Context, state *call, optFns []func(*Options)) (any, error) {
 	o := &c.options
 	if len(optFns) > 0 {
 		own := o.copy()
@@ -599,11 +606,6 @@ func (c *Client) run(ctx context.Context, state *call, optFns []func(*Options)) 
 			own.Retryer = retry.AddWithMaxAttempts(own.Retryer, own.RetryMaxAttempts)
 		}
 		o = &own
-	}
-	if !o.SkipValidation {
-		if err := state.request.Validate(); err != nil {
-			return nil, middleware.Metadata{}, err
-		}
 	}
 
 	// A stack is kept for the next call, but not where middleware of others
@@ -618,7 +620,7 @@ func (c *Client) run(ctx context.Context, state *call, optFns []func(*Options)) 
 	if handler == nil {
 		var err error
 		if handler, err = c.newHandler(state.operation, o); err != nil {
-			return nil, middleware.Metadata{}, err
+			return nil, err
 		}
 	}
 	if keep {
@@ -629,10 +631,11 @@ func (c *Client) run(ctx context.Context, state *call, optFns []func(*Options)) 
 	ctx = middleware.ClearStackValues(ctx)
 	ctx = middleware.WithServiceID(ctx, ServiceID)
 	ctx = middleware.WithOperationName(ctx, string(state.operation))
-	ctx = middleware.SetLogger(ctx, o.Logger)
+	ctx = middleware.SetLogger(ctx, state.maskLogger(o.Logger))
 	ctx = awsmiddleware.SetServiceID(ctx, ServiceID)
 	ctx = awsmiddleware.SetRegion(ctx, o.Region)
 	ctx = awsmiddleware.SetOperationName(ctx, string(state.operation))
 	ctx = middleware.WithStackValue(ctx, callKey{}, state)
-	return handler.Handle(ctx, state.request)
+	out, _, err := handler.Handle(ctx, state.request)
+	return out, err
 }

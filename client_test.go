@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -343,6 +344,8 @@ func TestServerErrors(t *testing.T) {
 		"code is not a code":   {400, `{"__type":"<b>","message":"m"}`, "UnknownError", "m", 1},
 		"code is a number":     {400, `{"__type":5,"code":"AccessDeniedException","message":7}`, "AccessDeniedException", "", 1},
 		"a long message":       {400, `{"__type":"X","message":"` + strings.Repeat("m", 1e5) + `"}`, "X", strings.Repeat("m", maxMessage), 1},
+		"a proxy's time-out":   {408, "", "UnknownError", "", 1},
+		"a fault, as a 400":    {400, `{"__type":"InternalServiceErrorException"}`, "InternalServiceErrorException", "", 1},
 		"redirect":             {307, "", "UnknownError", "redirects are not followed: is BaseEndpoint right?", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -371,7 +374,8 @@ func TestServerErrors(t *testing.T) {
 
 				_, isBatch := in.(*BatchMeterUsageRequest)
 				_, isMeter := in.(*MeterUsageRequest)
-				require.Equal(t, c.status >= 500 && (isBatch || isMeter), errors.Is(err, ErrUnconfirmed))
+				settled := c.status < 500 && c.status != 408 && c.code != "InternalServiceErrorException"
+				require.Equal(t, !settled && (isBatch || isMeter), errors.Is(err, ErrUnconfirmed))
 
 				// As users of AWS's clients know it.
 				var operation *smithy.OperationError
@@ -763,6 +767,74 @@ func TestInterceptors(t *testing.T) {
 	require.Equal(t, []string{"BeforeExecution", "BeforeSigning", "AfterAttempt 200", "AfterExecution *metering.BatchMeterUsageResult"}, s.names)
 }
 
+// TestErrorsAboveTheAnswer: a success that is lost on its way to the caller
+// may be billed.
+func TestErrorsAboveTheAnswer(t *testing.T) {
+	success := func() *http.Response { return answer(200, `{"MeteringRecordId":"m","Results":[]}`) }
+	refused := func() *http.Response { return answer(400, `{"__type":"TimestampOutOfBoundsException"}`) }
+	for name, c := range map[string]struct {
+		option  func(*Options)
+		answers []func() *http.Response
+		refused error
+	}{
+		"AfterDeserialization": {func(o *Options) { o.Interceptors.AddAfterDeserialization(&refuser{times: 9}) }, []func() *http.Response{success}, nil},
+		"AfterAttempt":         {func(o *Options) { o.Interceptors.AddAfterAttempt(&refuser{times: 9}) }, []func() *http.Response{success}, nil},
+		"AfterExecution":       {func(o *Options) { o.Interceptors.AddAfterExecution(&refuser{times: 9}) }, []func() *http.Response{success}, nil},
+		"retried and refused":  {func(o *Options) { o.Interceptors.AddAfterAttempt(&refuser{times: 1, retry: true}) }, []func() *http.Response{success, refused}, ErrTimestampOutOfBounds},
+		"result dropped": {func(o *Options) {
+			o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
+				return s.Initialize.Add(middleware.InitializeMiddlewareFunc("drop", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+					_, md, err := next.HandleInitialize(ctx, in)
+					return middleware.InitializeOutput{}, md, err
+				}), middleware.Before)
+			})
+		}, []func() *http.Response{success}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, in := range []request{batch, meter} {
+				answers := c.answers
+				client := testClient(func(r *http.Request) (*http.Response, error) {
+					next := answers[0]
+					answers = answers[1:]
+					return next(), nil
+				}, c.option)
+				err := send(client, in)
+				require.ErrorIs(t, err, ErrUnconfirmed)
+				if c.refused != nil && errors.Is(err, c.refused) {
+					require.Empty(t, answers)
+				}
+			}
+		})
+	}
+}
+
+func TestMiddlewareThatChangesTheRequest(t *testing.T) {
+	const token = "EXAMPLEanotherTokenAltogether"
+	replace := func(with request) func(*Options) {
+		return func(o *Options) {
+			o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
+				return s.Initialize.Add(middleware.InitializeMiddlewareFunc("replace", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+					in.Parameters = with
+					return next.HandleInitialize(ctx, in)
+				}), middleware.Before)
+			})
+		}
+	}
+	echo := testClient(func(r *http.Request) (*http.Response, error) {
+		b, _ := io.ReadAll(r.Body)
+		return answer(500, "the body was "+strings.ReplaceAll(string(b), `"`, "'")), nil
+	})
+	err := send(echo, resolve, replace(&ResolveCustomerRequest{RegistrationToken: token}))
+	require.NotContains(t, err.Error(), token)
+
+	dry := *meter
+	dry.DryRun = true
+	require.ErrorIs(t, send(echo, &dry, replace(meter)), ErrUnconfirmed)
+	require.NotErrorIs(t, send(echo, meter, replace(&dry)), ErrUnconfirmed)
+	requirePaths(t, send(echo, batch, replace(&BatchMeterUsageRequest{})), "ProductCode", "UsageRecords")
+	require.Error(t, send(echo, &BatchMeterUsageRequest{}, replace(batch)))
+}
+
 func TestAnswerThatAnInterceptorRefuses(t *testing.T) {
 	closed := false
 	c := testClient(func(*http.Request) (*http.Response, error) {
@@ -772,17 +844,40 @@ func TestAnswerThatAnInterceptorRefuses(t *testing.T) {
 			io.Closer
 		}{resp.Body, closerFunc(func() error { closed = true; return nil })}
 		return resp, nil
-	}, func(o *Options) { o.Interceptors.AddAfterTransmit(refuser{}) })
+	}, func(o *Options) { o.Interceptors.AddAfterTransmit(&refuser{times: 9}) })
 	err := send(c, batch)
 	require.ErrorContains(t, err, "refused by the interceptor")
 	require.ErrorIs(t, err, ErrUnconfirmed, "what the answer said is not known")
 	require.True(t, closed)
 }
 
-type refuser struct{}
+// refuser is an interceptor that fails so many times.
+type refuser struct {
+	times int
+	retry bool
+}
 
-func (refuser) AfterTransmit(context.Context, *smithyhttp.InterceptorContext) error {
+func (r *refuser) fail(context.Context, *smithyhttp.InterceptorContext) error {
+	if r.times--; r.times < 0 {
+		return nil
+	}
+	if r.retry {
+		return retryable{errors.New("refused by the interceptor")}
+	}
 	return errors.New("refused by the interceptor")
+}
+
+func (r *refuser) AfterTransmit(ctx context.Context, i *smithyhttp.InterceptorContext) error {
+	return r.fail(ctx, i)
+}
+func (r *refuser) AfterDeserialization(ctx context.Context, i *smithyhttp.InterceptorContext) error {
+	return r.fail(ctx, i)
+}
+func (r *refuser) AfterAttempt(ctx context.Context, i *smithyhttp.InterceptorContext) error {
+	return r.fail(ctx, i)
+}
+func (r *refuser) AfterExecution(ctx context.Context, i *smithyhttp.InterceptorContext) error {
+	return r.fail(ctx, i)
 }
 
 type closerFunc func() error
@@ -972,6 +1067,9 @@ func TestSecretsStayOut(t *testing.T) {
 		"pages that repeat the request": func(r *http.Request, body string) *http.Response {
 			return answer(503, "<html>"+strings.Repeat(" ", 480)+body+r.Header.Get("X-Amz-Security-Token"))
 		},
+		"headers repeated": func(r *http.Request, _ string) *http.Response {
+			return answer(403, fmt.Sprintf(`{"__type":"IncompleteSignatureException","message":%q}`, "Authorization="+r.Header.Get("Authorization")))
+		},
 		"pages that repeat it escaped": func(r *http.Request, body string) *http.Response {
 			return answer(502, strings.NewReplacer("+", "%2B", "/", "%2F", "=", "&#61;").Replace(body))
 		},
@@ -997,12 +1095,117 @@ func TestSecretsStayOut(t *testing.T) {
 			require.Contains(t, log.String(), "CANONICAL STRING")
 			require.Contains(t, log.String(), `"Dimension":"users"`, "what is no secret is logged")
 			for _, text := range out {
-				for _, secret := range []string{signature[:12], resolve.RegistrationToken[:12], testCredentials.SessionToken, testCredentials.SecretAccessKey, "Signature=", "Credential="} {
+				for _, secret := range []string{signature[:12], resolve.RegistrationToken[:12], testCredentials.SessionToken, testCredentials.SecretAccessKey, "Credential=AKID"} {
 					require.NotContains(t, text, secret)
 				}
+				require.NotRegexp(t, `Signature=[0-9a-f]`, text)
 			}
 		})
 	}
+}
+
+// TestSecretsStayOutOfTransportErrors: net/http quotes what it can't read.
+func TestSecretsStayOutOfTransportErrors(t *testing.T) {
+	var log bytes.Buffer
+	c := testClient(func(r *http.Request) (*http.Response, error) {
+		b, _ := io.ReadAll(r.Body)
+		return nil, fmt.Errorf("malformed MIME header: missing colon: %q: %w", string(b)+r.Header.Get("Authorization")+r.Header.Get("X-Amz-Security-Token"), io.ErrUnexpectedEOF)
+	}, func(o *Options) {
+		o.Logger, o.ClientLogMode, o.Retryer = logging.NewStandardLogger(&log), aws.LogRetries, aws.NopRetryer{}
+	})
+	for _, in := range []request{resolve, batch} {
+		err := send(c, in)
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		for _, text := range []string{err.Error(), log.String()} {
+			for _, secret := range []string{resolve.RegistrationToken[:12], testCredentials.SessionToken, "Credential=AKID"} {
+				require.NotContains(t, text, secret)
+			}
+		}
+	}
+	require.Contains(t, log.String(), "missing colon")
+}
+
+// staticCredentials is a provider that is a value, as that of aws-sdk-go-v2's
+// credentials package is.
+type staticCredentials struct{ Value aws.Credentials }
+
+func (s staticCredentials) Retrieve(context.Context) (aws.Credentials, error) { return s.Value, nil }
+
+func TestSecretsStayOutOfPrintedClients(t *testing.T) {
+	c := testClient(func(*http.Request) (*http.Response, error) { return answer(200, "{}"), nil }, func(o *Options) {
+		o.Credentials = staticCredentials{testCredentials}
+	})
+	require.NoError(t, send(c, batch))
+	for _, v := range []any{c, c.Options(), struct{ *Client }{c}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+			text := fmt.Sprintf(verb, v)
+			require.NotContains(t, text, testCredentials.SecretAccessKey)
+			require.NotContains(t, text, testCredentials.SessionToken)
+		}
+	}
+	require.Contains(t, fmt.Sprintf("%+v", c), "Region:us-east-1")
+	require.NotContains(t, slogged(c.Options()), testCredentials.SecretAccessKey)
+}
+
+// TestSharePart compares with the plain way, whose time is the product of the
+// lengths.
+func TestSharePart(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	text := func() string {
+		b := make([]byte, random.IntN(40))
+		for i := range b {
+			b[i] = byte('a' + random.IntN(2))
+		}
+		return string(b)
+	}
+	shared := 0
+	for range 5000 {
+		a, b := text(), text()
+		want := false
+		for i := 0; i+8 <= len(a); i++ {
+			want = want || strings.Contains(b, a[i:i+8])
+		}
+		require.Equal(t, want, sharePart(a, b), "%q %q", a, b)
+		if want {
+			shared++
+		}
+	}
+	require.NotZero(t, shared)
+}
+
+// TestBuffersAreNotShared: middleware of others may give up an attempt that
+// goes on in the background, and send its request after the next call began.
+func TestBuffersAreNotShared(t *testing.T) {
+	bodies := make(chan string, 2)
+	release := make(chan struct{})
+	c := testClient(func(r *http.Request) (*http.Response, error) {
+		b, _ := io.ReadAll(r.Body)
+		bodies <- string(b)
+		return answer(200, `{"MeteringRecordId":"m"}`), nil
+	})
+	impatient := func(o *Options) {
+		o.Retryer = aws.NopRetryer{}
+		o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
+			return s.Finalize.Add(middleware.FinalizeMiddlewareFunc("impatient", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+				go func() {
+					<-release
+					next.HandleFinalize(ctx, in)
+				}()
+				return middleware.FinalizeOutput{}, middleware.Metadata{}, errors.New("took too long")
+			}), middleware.After)
+		})
+	}
+	first := *meter
+	first.ClientToken = "first"
+	require.ErrorContains(t, send(c, &first, impatient), "took too long")
+	second := *meter
+	second.ClientToken = "other"
+	require.NoError(t, send(c, &second))
+	require.Contains(t, <-bodies, `"ClientToken":"other"`)
+	close(release)
+	require.Contains(t, <-bodies, `"ClientToken":"first"`)
 }
 
 func slogged(v any) string {

@@ -81,10 +81,7 @@ func resolveEndpoint(o *Options) (endpoint, error) {
 		if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return endpoint{}, configurationError(fmt.Sprintf("BaseEndpoint must be an http or https URL with a host, is %q", u.Redacted()))
 		}
-		if !strings.HasSuffix(u.Path, "/") {
-			u.Path += "/"
-		}
-		return endpoint{*u, region}, nil
+		return endpoint{*u.JoinPath("/"), region}, nil
 	case o.legacyResolver:
 		return endpoint{}, configurationError("EndpointResolver and EndpointResolverWithOptions of aws.Config are not supported: set BaseEndpoint")
 	}

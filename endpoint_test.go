@@ -66,6 +66,7 @@ func TestBaseEndpoint(t *testing.T) {
 		"http://127.0.0.1:8085/":         "http://127.0.0.1:8085/",
 		"https://proxy.example/metering": "https://proxy.example/metering/",
 		"http://[::1]:80":                "http://[::1]:80/",
+		"http://h/a%2Fb":                 "http://h/a%2Fb/",
 	} {
 		got, err := resolveEndpoint(&Options{Region: "us-east-1", BaseEndpoint: endpoint})
 		require.NoError(t, err, endpoint)

@@ -94,6 +94,7 @@ func TestExpired(t *testing.T) {
 		"front end's namespace":          {opResolveCustomer, 400, `{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"expired"}`, credentials},
 		"front end's status":             {opResolveCustomer, 403, `{"__type":"ExpiredTokenException","message":"expired"}`, credentials},
 		"front end's message":            {opResolveCustomer, 400, `{"__type":"ExpiredTokenException","message":"The Security Token included in the request is expired"}`, credentials},
+		"namespace beside a header":      {opResolveCustomer, 400, `{"__type":"com.amazon.coral.service#ExpiredTokenException","code":"ExpiredTokenException"}`, credentials},
 		"another operation":              {opBatchMeterUsage, 400, `{"__type":"ExpiredTokenException","message":"expired"}`, credentials},
 		"another spelling":               {opMeterUsage, 400, `{"__type":"ExpiredToken"}`, credentials},
 		"something else":                 {opResolveCustomer, 400, `{"__type":"InvalidTokenException"}`, ""},

@@ -3,7 +3,6 @@ package metering
 import (
 	"errors"
 	"fmt"
-	"math/big"
 	"strconv"
 	"strings"
 	"time"
@@ -277,7 +276,7 @@ func readUsageRecordResult(d *reader, r *UsageRecordResult) {
 		case "UsageRecord":
 			readUsageRecord(d, &r.UsageRecord)
 		case "MeteringRecordId":
-			r.MeteringRecordId = d.string()
+			r.MeteringRecordId = strings.Clone(d.string()) // who keeps it need not keep the answer
 		case "Status":
 			r.Status = UsageRecordResultStatus(d.string())
 		default:
@@ -365,8 +364,13 @@ type reader struct {
 	tags        []Tag
 }
 
-// maxDepth bounds the nesting of an answer. The service's has 7 levels.
-const maxDepth = 512
+// maxDepth bounds the nesting of an answer, of which the service's has 7
+// levels, and maxElements the elements of each kind, of which a request of
+// 1 MB can't hold half as many: 8 MB of empty ones would take gigabytes.
+const (
+	maxDepth    = 512
+	maxElements = 100_000
+)
 
 func (d *reader) fail(what string) {
 	if d.err == nil {
@@ -450,6 +454,10 @@ func readList[T any](d *reader, array *[]T, read func(*reader, *T)) []T {
 	}
 	start := len(*array)
 	d.elements('[', ']', "a list", func() {
+		if len(*array) == maxElements {
+			d.fail("has too many elements")
+			return
+		}
 		*array = append(*array, *new(T))
 		read(d, &(*array)[len(*array)-1])
 	})
@@ -641,16 +649,18 @@ func (d *reader) integer() int32 {
 		return 0
 	}
 	text := d.number()
-	if n, err := strconv.ParseInt(text, 10, 32); err == nil {
-		return int32(n)
-	}
-	if n, err := parseDecimal(text); err == nil && n.IsInt() && n.Num().IsInt64() {
-		if n := n.Num().Int64(); n == int64(int32(n)) {
-			return int32(n)
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil {
+		var nanos int64
+		if n, nanos, err = parseDecimal(text); nanos != 0 || n != int64(int32(n)) {
+			err = strconv.ErrRange
 		}
 	}
-	d.fail("has a number that is no 32-bit integer")
-	return 0
+	if err != nil {
+		d.fail("has a number that is no 32-bit integer")
+		return 0
+	}
+	return int32(n)
 }
 
 // maxEpochSeconds is the end of the year 9999.
@@ -666,17 +676,7 @@ func (d *reader) time() time.Time {
 	seconds, err := strconv.ParseInt(text, 10, 64)
 	var nanos int64
 	if err != nil {
-		var n *big.Rat
-		if n, err = parseDecimal(text); err == nil {
-			n.Mul(n, big.NewRat(int64(time.Second), 1))
-			whole, rest := new(big.Int).DivMod(n.Num(), n.Denom(), new(big.Int))
-			whole.DivMod(whole, big.NewInt(int64(time.Second)), rest)
-			if !whole.IsInt64() {
-				d.fail("has a time out of range")
-				return time.Time{}
-			}
-			seconds, nanos = whole.Int64(), rest.Int64()
-		}
+		seconds, nanos, err = parseDecimal(text)
 	}
 	if err != nil || seconds > maxEpochSeconds || seconds < -maxEpochSeconds {
 		d.fail("has a time out of range")
@@ -685,18 +685,47 @@ func (d *reader) time() time.Time {
 	return time.Unix(seconds, nanos).UTC()
 }
 
-// parseDecimal reads the text of a number exactly, within bounds that keep
-// the work small.
-func parseDecimal(text string) (*big.Rat, error) {
-	const most = 1000 // digits, and powers of ten
-	if exponent := strings.IndexAny(text, "eE"); exponent >= 0 {
-		if n, err := strconv.Atoi(text[exponent+1:]); err != nil || n < -most || n > most {
-			return nil, errors.New("exponent out of range")
+// parseDecimal reads the text of a JSON number exactly, as a whole number and
+// a billionth of the rest, which has the same sign.
+func parseDecimal(text string) (whole, nanos int64, err error) {
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
+	sign := ""
+	if strings.HasPrefix(mantissa, "-") {
+		sign, mantissa = "-", mantissa[1:]
+	}
+	before, after, _ := strings.Cut(mantissa, ".")
+	digits := before + after
+	point := len(before) // where it stands in digits
+	for point > 0 && strings.HasPrefix(digits, "0") {
+		digits, point = digits[1:], point-1
+	}
+	if exponent != "" {
+		shift, err := strconv.Atoi(exponent)
+		if errors.Is(err, strconv.ErrRange) {
+			shift = len(text) + 100 // far enough, either way
+			if strings.HasPrefix(exponent, "-") {
+				shift = -shift
+			}
+		} else if err != nil {
+			return 0, 0, err
 		}
+		point += min(max(shift, -len(text)-100), len(text)+100)
 	}
-	n, ok := new(big.Rat).SetString(text)
-	if !ok || len(text) > most {
-		return nil, errors.New("not a decimal number")
+	if strings.Trim(digits, "0") == "" {
+		return 0, 0, nil
 	}
-	return n, nil
+	const most, decimals = 18, 9 // digits of an int64, and of nanoseconds
+	if point > most {
+		return 0, 0, strconv.ErrRange
+	}
+	// Zeros around the digits, as far as they are looked at.
+	if point < 0 {
+		digits, point = strings.Repeat("0", min(-point, decimals))+digits, 0
+	}
+	digits += strings.Repeat("0", most+decimals)
+	if whole, err = strconv.ParseInt(sign+"0"+digits[:point], 10, 64); err != nil {
+		return 0, 0, err
+	}
+	nanos, err = strconv.ParseInt(sign+digits[point:point+decimals], 10, 64)
+	return whole, nanos, err
 }

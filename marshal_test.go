@@ -197,6 +197,13 @@ func TestReadTime(t *testing.T) {
 		"-1.5":                                   time.Unix(-2, 5e8),
 		"0e1000":                                 time.Unix(0, 0),
 		"1e-1000":                                time.Unix(0, 0),
+		"1e-99999999999999999999":                time.Unix(0, 0),
+		"0e99999999999999999999":                 time.Unix(0, 0),
+		"0.0000000017e9":                         time.Unix(1, 7e8),
+		"0.00000000017":                          time.Unix(0, 0),
+		"0.017e-7":                               time.Unix(0, 1),
+		"0.01795428000123e11":                    time.Unix(1795428000, 123e6),
+		"1795428000123000000e-9":                 time.Unix(1795428000, 123e6),
 		"253402300799":                           time.Unix(253402300799, 0),
 		"null":                                   {},
 	} {
@@ -293,6 +300,10 @@ func TestReadDocument(t *testing.T) {
 		"cut short":        `{"Results":[{"Status":"Suc`,
 		"cut after value":  `{"Results":[]`,
 		"two documents":    `{}{}`,
+		"many elements":    `{"Results":[` + strings.Repeat("{},", 2e6) + `{}]}`,
+		"many nulls":       `{"UnprocessedRecords":[` + strings.Repeat("null,", 1e6) + `{}]}`,
+		"a huge number":    `{"Results":[{"UsageRecord":{"Timestamp":` + strings.Repeat("7", 8e6) + `}}]}`,
+		"a huge quantity":  `{"Results":[{"UsageRecord":{"Quantity":1.` + strings.Repeat("7", 8e6) + `}}]}`,
 		"more bytes":       `{} x`,
 		"a NUL":            "\x00",
 		"wrong kind":       `{"Results":{}}`,
@@ -312,6 +323,11 @@ func TestReadDocument(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
+	t.Run("a number with many decimals", func(t *testing.T) {
+		out, err := read(`{"Results":[{"UsageRecord":{"Timestamp":1795428000.` + strings.Repeat("7", 8e6) + `}}]}`)
+		require.NoError(t, err)
+		require.Equal(t, 777777777, out.Results[0].UsageRecord.Timestamp.Nanosecond())
+	})
 	t.Run("an unknown status is kept", func(t *testing.T) {
 		out, err := read(`{"Results":[{"Status":"Deferred"}]}`)
 		require.NoError(t, err)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,7 +52,10 @@ func (c *Client) newHandler(op operation, o *Options) (middleware.Handler, error
 	}
 
 	stack := middleware.NewStack(string(op), smithyhttp.NewStackRequest)
-	err = errors.Join(
+	if !o.SkipValidation {
+		err = stack.Initialize.Add(middleware.InitializeMiddlewareFunc("OperationInputValidation", validate), middleware.After)
+	}
+	err = errors.Join(err,
 		stack.Serialize.Add(&serializer{op, telemetry}, middleware.After),
 
 		stack.Build.Add(&awsmiddleware.ClientRequestID{}, middleware.After),
@@ -66,6 +68,7 @@ func (c *Client) newHandler(op operation, o *Options) (middleware.Handler, error
 			r.ClientSkew = &c.skew
 			r.DisableClockSkewCorrection = o.DisableClockSkewCorrection
 		}), middleware.After),
+		stack.Finalize.Add(&identity{o.Credentials, telemetry}, middleware.After),
 		stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("ResolveEndpointV2", endpoint.handleFinalize), middleware.After),
 		stack.Finalize.Add(&v4.ComputePayloadSHA256{}, middleware.After),
 		stack.Finalize.Add(&signing{o, endpoint.region, telemetry}, middleware.After),
@@ -77,12 +80,9 @@ func (c *Client) newHandler(op operation, o *Options) (middleware.Handler, error
 		stack.Deserialize.Add(&awsmiddleware.RecordResponseTiming{
 			DisableClockSkewCorrection: o.DisableClockSkewCorrection,
 		}, middleware.After),
+		stack.Deserialize.Add(&messageLogger{o.ClientLogMode}, middleware.After),
 		addInterceptors(stack, &o.Interceptors),
 	)
-	if o.ClientLogMode.IsRequest() || o.ClientLogMode.IsRequestWithBody() ||
-		o.ClientLogMode.IsResponse() || o.ClientLogMode.IsResponseWithBody() {
-		err = errors.Join(err, stack.Deserialize.Add(&messageLogger{o.ClientLogMode}, middleware.After))
-	}
 	for _, fn := range o.APIOptions {
 		err = errors.Join(err, fn(stack))
 	}
@@ -142,7 +142,21 @@ func addInterceptors(stack *middleware.Stack, i *smithyhttp.InterceptorRegistry)
 	)
 }
 
-// buffers hold requests while they are sent, and answers while they are read.
+// validate refuses a request that the service would refuse, before the
+// network.
+func validate(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (
+	out middleware.InitializeOutput, metadata middleware.Metadata, err error,
+) {
+	if params, ok := in.Parameters.(request); ok {
+		if err := params.Validate(); err != nil {
+			return out, metadata, err
+		}
+	}
+	return next.HandleInitialize(ctx, in)
+}
+
+// buffers are memory to write requests and read answers in. Nothing of them
+// is passed on.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func releaseBuffer(b *bytes.Buffer) {
@@ -171,11 +185,12 @@ func (s *serializer) HandleSerialize(ctx context.Context, in middleware.Serializ
 	if !ok {
 		return out, metadata, fmt.Errorf("unexpected input type %T", in.Parameters)
 	}
-	end := s.telemetry.begin(ctx, "OperationSerializer", "client.call.serialization_duration")
+	callOf(ctx).request = params
+	_, end := s.telemetry.begin(ctx, "OperationSerializer", "client.call.serialization_duration")
 	buffer := buffers.Get().(*bytes.Buffer)
-	defer releaseBuffer(buffer) // transport sends a copy
-	buffer.Write(params.appendJSON(buffer.AvailableBuffer()))
-	if req, err = req.SetStream(bytes.NewReader(buffer.Bytes())); err != nil {
+	body := bytes.Clone(params.appendJSON(buffer.AvailableBuffer()))
+	releaseBuffer(buffer)
+	if req, err = req.SetStream(bytes.NewReader(body)); err != nil {
 		return out, metadata, err
 	}
 	req.Method = http.MethodPost
@@ -198,8 +213,31 @@ func (e endpoint) handleFinalize(ctx context.Context, in middleware.FinalizeInpu
 	return next.HandleFinalize(ctx, in)
 }
 
-// signing signs each attempt, with the credentials and the time of that
-// attempt.
+// identity gets credentials for each attempt: they may have been renewed.
+type identity struct {
+	provider  aws.CredentialsProvider
+	telemetry *telemetry
+}
+
+func (*identity) ID() string { return "GetIdentity" }
+
+func (i *identity) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+	out middleware.FinalizeOutput, metadata middleware.Metadata, err error,
+) {
+	spanCtx, end := i.telemetry.begin(ctx, "GetIdentity", "client.call.auth.resolve_identity_duration")
+	credentials, err := i.provider.Retrieve(spanCtx)
+	end()
+	if err != nil {
+		return out, metadata, fmt.Errorf("get credentials: %w (%s)", err, whereCredentialsAre)
+	}
+	if !credentials.HasKeys() {
+		return out, metadata, errNoCredentials
+	}
+	callOf(ctx).credentials.Store(&credentials)
+	return next.HandleFinalize(ctx, in)
+}
+
+// signing signs each attempt, at the time that it is at the service.
 type signing struct {
 	options   *Options
 	region    string
@@ -216,30 +254,19 @@ func (s *signing) HandleFinalize(ctx context.Context, in middleware.FinalizeInpu
 		return out, metadata, fmt.Errorf("unexpected transport type %T", in.Request)
 	}
 	call := callOf(ctx)
-
-	end := s.telemetry.begin(ctx, "GetIdentity", "client.call.auth.resolve_identity_duration")
-	call.credentials, err = s.options.Credentials.Retrieve(ctx)
-	end()
-	if err != nil {
-		return out, metadata, fmt.Errorf("get credentials: %w (%s)", err, whereCredentialsAre)
-	}
-	if !call.credentials.HasKeys() {
-		return out, metadata, errNoCredentials
-	}
-
-	end = s.telemetry.begin(ctx, "SignRequest", "client.call.auth.signing_duration")
+	_, end := s.telemetry.begin(ctx, "SignRequest", "client.call.auth.signing_duration")
 	now := time.Now()
 	if !s.options.DisableClockSkewCorrection {
-		now = now.Add(call.skew)
+		now = now.Add(time.Duration(call.skew.Load()))
 	}
 	var optFns []func(*v4.SignerOptions)
 	if s.options.ClientLogMode.IsSigning() {
 		optFns = append(optFns, func(o *v4.SignerOptions) {
 			o.LogSigning = true
-			o.Logger = maskingLogger{s.options.Logger, call.credentials.SessionToken}
+			o.Logger = middleware.GetLogger(ctx)
 		})
 	}
-	err = s.options.signer.SignHTTP(ctx, call.credentials, req.Request, v4.GetPayloadHash(ctx), signingName, s.region, now, optFns...)
+	err = s.options.signer.SignHTTP(ctx, *call.credentials.Load(), req.Request, v4.GetPayloadHash(ctx), signingName, s.region, now, optFns...)
 	end()
 	if err != nil {
 		return out, metadata, &v4.SigningError{Err: err}
@@ -258,7 +285,7 @@ func (d *deserializer) HandleDeserialize(ctx context.Context, in middleware.Dese
 	out, metadata, err = next.HandleDeserialize(ctx, in)
 	call := callOf(ctx)
 	if skew, ok := awsmiddleware.GetAttemptSkew(metadata); ok {
-		call.skew = skew
+		call.skew.Store(int64(skew))
 	}
 	resp, ok := out.RawResponse.(*smithyhttp.Response)
 	if ok {
@@ -270,7 +297,8 @@ func (d *deserializer) HandleDeserialize(ctx context.Context, in middleware.Dese
 	if !ok {
 		return out, metadata, &smithy.DeserializationError{Err: fmt.Errorf("unexpected transport type %T", out.RawResponse)}
 	}
-	defer d.telemetry.begin(ctx, "OperationDeserializer", "client.call.deserialization_duration")()
+	_, end := d.telemetry.begin(ctx, "OperationDeserializer", "client.call.deserialization_duration")
+	defer end()
 	out.Result, err = call.read(resp.Response)
 	return out, metadata, err
 }
@@ -279,9 +307,6 @@ func (d *deserializer) HandleDeserialize(ctx context.Context, in middleware.Dese
 func (c *call) read(resp *http.Response) (result, error) {
 	text, err := readBody(resp)
 	if resp.StatusCode/100 != 2 {
-		if resp.StatusCode/100 == 3 || resp.StatusCode/100 == 4 {
-			c.answered++ // refused, in so many words
-		}
 		return nil, c.refusal(resp, text, err)
 	}
 	out := c.newResult()
@@ -291,12 +316,11 @@ func (c *call) read(resp *http.Response) (result, error) {
 	if member := out.unproven(); err == nil && member != "" {
 		err = fmt.Errorf("the answer lacks %s", member)
 	}
-	if err == nil {
-		c.answered++
-		*out.metadata() = newResponseMetadata(resp)
-		return out, nil
+	if err != nil {
+		return nil, c.unreadable(resp, text, err)
 	}
-	return nil, c.unreadable(resp, text, err)
+	*out.metadata() = c.responseMetadata(resp)
+	return out, nil
 }
 
 // readBody reads the body as far as it comes.
@@ -316,11 +340,12 @@ func readBody(resp *http.Response) (string, error) {
 	return buffer.String(), err
 }
 
-func newResponseMetadata(resp *http.Response) ResponseMetadata {
+func (c *call) responseMetadata(resp *http.Response) ResponseMetadata {
 	m := ResponseMetadata{
 		HostId:         resp.Header.Get("X-Amz-Id-2"),
 		HTTPStatusCode: resp.StatusCode,
 		HTTPHeaders:    resp.Header,
+		RetryAttempts:  max(int(c.begun.Load())-1, 0),
 	}
 	for _, name := range []string{"X-Amzn-Requestid", "X-Amz-Request-Id", "X-Amz-Requestid"} {
 		if m.RequestId == "" {
@@ -333,7 +358,7 @@ func newResponseMetadata(resp *http.Response) ResponseMetadata {
 // refusal is the error of an answer with a status other than 2xx. Its body is
 // JSON if it is the service's, and anything if it is that of a proxy.
 func (c *call) refusal(resp *http.Response, text string, err error) error {
-	e := &Error{Op: string(c.operation), ResponseMetadata: newResponseMetadata(resp)}
+	e := &Error{Op: string(c.operation), Code: unknownError, ResponseMetadata: c.responseMetadata(resp)}
 	switch resp.StatusCode / 100 {
 	case 4:
 		e.Fault = smithy.FaultClient
@@ -346,9 +371,10 @@ func (c *call) refusal(resp *http.Response, text string, err error) error {
 		unreadable = readDocument(text, body.readMember)
 	}
 	for _, code := range []string{resp.Header.Get("X-Amzn-Errortype"), body.code, body.typ} {
-		if e.setCode(code) {
-			break
-		}
+		e.addCode(code)
+	}
+	if e.isRefusal() {
+		c.settled.Add(1)
 	}
 	switch {
 	case err != nil && text == "":
@@ -374,7 +400,7 @@ func (c *call) unreadable(resp *http.Response, text string, cause error) error {
 		Code:             unknownError,
 		Message:          cause.Error(),
 		Fault:            smithy.FaultServer,
-		ResponseMetadata: newResponseMetadata(resp),
+		ResponseMetadata: c.responseMetadata(resp),
 		cause:            &smithy.DeserializationError{Err: cause},
 	}
 	if c.operation != opRegisterUsage && text != "" { // whose answer may hold a signature
@@ -394,7 +420,7 @@ const (
 )
 
 func (c *call) quote(body string) string {
-	return c.withoutSecrets(maskMembers(startOf(body, maxQuoted)))
+	return c.withoutSecrets(startOf(body, maxQuoted))
 }
 
 func startOf(text string, most int) string {
@@ -421,9 +447,20 @@ func (b *errorBody) readMember(d *reader, name string) {
 	}
 }
 
-// setCode takes a code as in namespace#Name:http://where, of which only the
-// name is the code, and tells whether it is one.
-func (e *Error) setCode(s string) bool {
+// isRefusal tells whether the request certainly did nothing. Some statuses of
+// the 400s are a proxy's word about what it had passed on.
+func (e *Error) isRefusal() bool {
+	switch status := e.ResponseMetadata.HTTPStatusCode; status {
+	case http.StatusRequestTimeout, 460, 499:
+		return false
+	default:
+		return (status/100 == 3 || status/100 == 4) && !errors.Is(e, ErrInternalServiceError)
+	}
+}
+
+// addCode takes a code as in namespace#Name:http://where, of which only the
+// name is the code. The first one that is well-formed stands.
+func (e *Error) addCode(s string) {
 	s, _, _ = strings.Cut(s, ":")
 	namespace, name, found := strings.Cut(s, "#")
 	if !found {
@@ -431,11 +468,14 @@ func (e *Error) setCode(s string) bool {
 	}
 	name = strings.TrimSpace(name)
 	if len(name) > 128 || !isAll(name, func(c byte) bool { return isWord(c) || c == '.' || c == '-' }) {
-		e.Code = unknownError
-		return false
+		return
 	}
-	e.Code, e.namespace = name, namespace
-	return true
+	if e.Code == unknownError {
+		e.Code = name
+	}
+	if e.Code == name && e.namespace == "" {
+		e.namespace = namespace
+	}
 }
 
 // retryable makes a Retryer repeat the attempt that ended with the error.
@@ -443,32 +483,6 @@ type retryable struct{ error }
 
 func (retryable) RetryableError() bool { return true }
 func (r retryable) Unwrap() error      { return r.error }
-
-// withoutSecrets masks, in text from elsewhere, what the call must keep to
-// itself. AWS's message about a wrong signature repeats the session token.
-func (c *call) withoutSecrets(text string) string {
-	text = withoutSecret(text, c.credentials.SessionToken)
-	if in, ok := c.request.(*ResolveCustomerRequest); ok {
-		text = withoutSecret(text, in.RegistrationToken)
-	}
-	return text
-}
-
-// withoutSecret masks the secret, and leaves out the whole text where parts of
-// it remain, as after escaping or where the text breaks off.
-func withoutSecret(text, secret string) string {
-	if secret == "" {
-		return text
-	}
-	text = strings.ReplaceAll(text, secret, masked)
-	const part = 8
-	for i := 0; i+part <= len(secret); i++ {
-		if strings.Contains(text, secret[i:i+part]) {
-			return "[left out, because it repeats a secret]"
-		}
-	}
-	return text
-}
 
 // withoutRedirects keeps the standard library's client from following them
 // unless it was told how to.
@@ -492,6 +506,7 @@ type transport struct{ client aws.HTTPClient }
 
 func (t transport) Do(r *http.Request) (*http.Response, error) {
 	call := callOf(r.Context())
+	call.begun.Add(1)
 	content := make([]byte, max(r.ContentLength, 0))
 	if r.Body != nil {
 		if _, err := io.ReadFull(r.Body, content); err != nil {
@@ -502,8 +517,11 @@ func (t transport) Do(r *http.Request) (*http.Response, error) {
 	sent := *r
 	sent.Body = body
 	resp, err := t.client.Do(&sent)
-	if err == nil || !body.abandon() {
-		call.sent++
+	if err != nil && body.abandon() {
+		call.settled.Add(1)
+	}
+	if resp != nil && resp.Body == nil { // a fake's
+		resp.Body = http.NoBody
 	}
 	return resp, err
 }
@@ -548,7 +566,7 @@ func (*messageLogger) ID() string { return "RequestResponseLogger" }
 func (l *messageLogger) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
 	out middleware.DeserializeOutput, metadata middleware.Metadata, err error,
 ) {
-	logger, call := middleware.GetLogger(ctx), callOf(ctx)
+	logger := middleware.GetLogger(ctx)
 	if req, ok := in.Request.(*smithyhttp.Request); ok && (l.mode.IsRequest() || l.mode.IsRequestWithBody()) {
 		var body []byte
 		if l.mode.IsRequestWithBody() {
@@ -578,12 +596,13 @@ func (l *messageLogger) HandleDeserialize(ctx context.Context, in middleware.Des
 		}{io.MultiReader(bytes.NewReader(body), resp.Body), resp.Body}
 	}
 	if dump, err := httputil.DumpResponse(resp.Response, false); err == nil {
-		logger.Logf(logging.Debug, "Response\n%s", call.withoutSecrets(string(dump)+maskMembers(string(body))))
+		logger.Logf(logging.Debug, "Response\n%s%s", dump, body)
 	}
 	return out, metadata, err
 }
 
-// dumpRequest writes out a request, with masks in place of secrets.
+// dumpRequest writes out a request, with masks in place of the headers that
+// are secrets.
 func dumpRequest(req *smithyhttp.Request, body string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", req.Method, req.URL.RequestURI(), req.URL.Host)
@@ -595,27 +614,6 @@ func dumpRequest(req *smithyhttp.Request, body string) string {
 	}
 	header.Write(&b)
 	b.WriteString("\r\n")
-	b.WriteString(maskMembers(body))
+	b.WriteString(body)
 	return b.String()
-}
-
-// maskMembers masks the members that are secrets in the text of a request or
-// answer, which may be cut off.
-func maskMembers(text string) string {
-	return secretMembers().ReplaceAllString(text, `${1}`+masked)
-}
-
-// secretMembers is compiled only where messages are logged.
-var secretMembers = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`("(?:RegistrationToken|Signature)"\s*:\s*")(?:[^"\\]|\\.)+`)
-})
-
-// maskingLogger masks a secret in what it logs.
-type maskingLogger struct {
-	logging.Logger
-	secret string
-}
-
-func (l maskingLogger) Logf(c logging.Classification, format string, v ...any) {
-	l.Logger.Logf(c, "%s", withoutSecret(fmt.Sprintf(format, v...), l.secret))
 }

@@ -61,14 +61,14 @@ func newTelemetry(op operation, o *Options) (*telemetry, error) {
 }
 
 // begin starts a part of a call, which ends when the returned function is
-// called.
-func (t *telemetry) begin(ctx context.Context, span, duration string) (end func()) {
+// called. What the part calls gets the returned context.
+func (t *telemetry) begin(ctx context.Context, span, duration string) (_ context.Context, end func()) {
 	if t.idle {
-		return func() {}
+		return ctx, func() {}
 	}
-	_, s := t.tracer.StartSpan(ctx, span)
+	ctx, s := t.tracer.StartSpan(ctx, span)
 	start := time.Now()
-	return func() {
+	return ctx, func() {
 		t.record(ctx, duration, start)
 		s.End()
 	}
@@ -107,7 +107,7 @@ func (t *telemetry) wrap(next middleware.Handler) middleware.Handler {
 		}
 		span.SetStatus(tracing.SpanStatusError)
 		span.SetProperty("exception.type", fmt.Sprintf("%T", err))
-		span.SetProperty("exception.message", err.Error())
+		span.SetProperty("exception.message", callOf(ctx).withoutSecrets(err.Error()))
 		var answer smithy.APIError
 		if errors.As(err, &answer) {
 			span.SetProperty("api.error_code", answer.ErrorCode())

@@ -51,7 +51,8 @@ func (r BatchMeterUsageRequest) Validate() error {
 	v.require("UsageRecords", r.UsageRecords != nil)
 	if n := len(r.UsageRecords); n > maxRecords {
 		v.add("UsageRecords", "must be at most %d, are %d", maxRecords, n)
-	} else if n := r.encodedLen(); n >= maxBatchBytes {
+	}
+	if n := r.encodedLen(); n >= maxBatchBytes {
 		v.add("UsageRecords", "must make a request of less than %d bytes, make one of %d", maxBatchBytes, n)
 	}
 	for i := range r.UsageRecords {
