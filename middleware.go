@@ -188,7 +188,8 @@ func (s *serializer) HandleSerialize(ctx context.Context, in middleware.Serializ
 	callOf(ctx).request = params
 	_, end := s.telemetry.begin(ctx, "OperationSerializer", "client.call.serialization_duration")
 	buffer := buffers.Get().(*bytes.Buffer)
-	body := bytes.Clone(params.appendJSON(buffer.AvailableBuffer()))
+	buffer.Write(params.appendJSON(buffer.AvailableBuffer()))
+	body := bytes.Clone(buffer.Bytes())
 	releaseBuffer(buffer)
 	if req, err = req.SetStream(bytes.NewReader(body)); err != nil {
 		return out, metadata, err
@@ -506,7 +507,6 @@ type transport struct{ client aws.HTTPClient }
 
 func (t transport) Do(r *http.Request) (*http.Response, error) {
 	call := callOf(r.Context())
-	call.begun.Add(1)
 	content := make([]byte, max(r.ContentLength, 0))
 	if r.Body != nil {
 		if _, err := io.ReadFull(r.Body, content); err != nil {
@@ -516,6 +516,7 @@ func (t transport) Do(r *http.Request) (*http.Response, error) {
 	body := &requestBody{content: bytes.NewReader(content)}
 	sent := *r
 	sent.Body = body
+	call.begun.Add(1)
 	resp, err := t.client.Do(&sent)
 	if err != nil && body.abandon() {
 		call.settled.Add(1)
