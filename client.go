@@ -118,8 +118,8 @@ type Client struct {
 }
 
 // Options configures a [Client], or, as the argument of an option function of
-// an operation, one call. Its fields are called and mean what they do in AWS's
-// own clients for Go.
+// an operation, one call. Most fields are those of AWS's own clients for Go. The
+// zero value of each is a default; Region and Credentials must be set.
 type Options struct {
 	// APIOptions add middleware to the stack of each call.
 	APIOptions []func(*middleware.Stack) error
@@ -138,8 +138,9 @@ type Options struct {
 	// Credentials sign the requests. Required; anonymous ones are refused.
 	Credentials aws.CredentialsProvider
 
-	// DefaultsMode chooses timeouts for connecting; the zero value is AWS's
-	// legacy mode.
+	// DefaultsMode chooses the RetryMode and timeouts for connecting, where
+	// they are not set; the zero value is AWS's legacy mode. Set in an option
+	// function it comes too late.
 	DefaultsMode aws.DefaultsMode
 
 	// DisableClockSkewCorrection signs with this machine's time as it is,
@@ -148,8 +149,8 @@ type Options struct {
 	DisableClockSkewCorrection bool
 
 	// HTTPClient sends the requests. Nil means one with AWS's defaults.
-	// Redirects are not followed, unless an [http.Client] has a CheckRedirect
-	// that does: they could carry credentials to another host.
+	// Redirects are not followed: they could carry credentials to another
+	// host.
 	HTTPClient aws.HTTPClient
 
 	// Interceptors are called at the steps of each call.
@@ -175,12 +176,12 @@ type Options struct {
 	RetryMaxAttempts int
 
 	// RetryMode is standard or adaptive, for the Retryer that New makes if it
-	// is given none; the zero value is standard. Set in the option functions
-	// of New or of a call it comes too late.
+	// is given none; the zero value is standard. Set in an option function it
+	// comes too late.
 	RetryMode aws.RetryMode
 
 	// RuntimeEnvironment is what aws-sdk-go-v2/config found out, for the
-	// DefaultsMode auto.
+	// DefaultsMode auto. Set in an option function it comes too late.
 	RuntimeEnvironment aws.RuntimeEnvironment
 
 	// SkipValidation sends requests without asking their Validate method. For
@@ -249,29 +250,13 @@ func NewFromConfig(cfg aws.Config, optFns ...func(*Options)) *Client {
 // wrong with the options is said by the first call.
 func New(options Options, optFns ...func(*Options)) *Client {
 	o := options.copy()
-	var mode aws.DefaultsMode
-	mode.SetFromString(string(o.DefaultsMode))
-	if mode == aws.DefaultsModeAuto {
-		mode = defaults.ResolveDefaultsModeAuto(o.Region, o.RuntimeEnvironment)
-	}
-	modeDefaults, _ := defaults.GetModeConfiguration(mode) // the legacy mode has none
-	if o.Logger == nil {
-		o.Logger = logging.Nop{}
-	}
-	if o.MeterProvider == nil {
-		o.MeterProvider = metrics.NopMeterProvider{}
-	}
-	if o.TracerProvider == nil {
-		o.TracerProvider = &tracing.NopTracerProvider{}
-	}
-	if o.Retryer == nil {
-		o.Retryer = newRetryer(&o, modeDefaults)
-	}
-	o.HTTPClient = resolveHTTPClient(o.HTTPClient, modeDefaults)
 	o.signer = v4.NewSigner()
+	o.resolveDefaultsMode()
+	o.fill()
 	for _, fn := range optFns {
 		fn(&o)
 	}
+	o.fill()
 	if o.RetryMaxAttempts != 0 {
 		o.Retryer = retry.AddWithMaxAttempts(o.Retryer, o.RetryMaxAttempts)
 	}
@@ -283,43 +268,57 @@ func New(options Options, optFns ...func(*Options)) *Client {
 	return c
 }
 
-func newRetryer(o *Options, modeDefaults defaults.Configuration) aws.Retryer {
-	mode := o.RetryMode
-	if mode == "" {
-		mode = modeDefaults.RetryMode
+// resolveDefaultsMode takes what the mode says: the retry mode, and, for AWS's
+// own HTTP client, timeouts.
+func (o *Options) resolveDefaultsMode() {
+	var mode aws.DefaultsMode
+	mode.SetFromString(string(o.DefaultsMode))
+	if mode == aws.DefaultsModeAuto {
+		mode = defaults.ResolveDefaultsModeAuto(o.Region, o.RuntimeEnvironment)
 	}
-	standard := func(so *retry.StandardOptions) {
-		if o.RetryMaxAttempts != 0 {
-			so.MaxAttempts = o.RetryMaxAttempts
-		}
+	of, err := defaults.GetModeConfiguration(mode)
+	if err != nil {
+		return // the legacy mode has none
 	}
-	if mode == aws.RetryModeAdaptive {
-		return retry.NewAdaptiveMode(func(ao *retry.AdaptiveModeOptions) {
-			ao.StandardOptions = append(ao.StandardOptions, standard)
+	if o.RetryMode == "" {
+		o.RetryMode = of.RetryMode
+	}
+	if o.HTTPClient == nil {
+		o.HTTPClient = awshttp.NewBuildableClient()
+	}
+	if client, ok := o.HTTPClient.(*awshttp.BuildableClient); ok {
+		o.HTTPClient = client.WithDialerOptions(func(d *net.Dialer) {
+			if timeout, ok := of.GetConnectTimeout(); ok {
+				d.Timeout = timeout
+			}
+		}).WithTransportOptions(func(t *http.Transport) {
+			if timeout, ok := of.GetTLSNegotiationTimeout(); ok {
+				t.TLSHandshakeTimeout = timeout
+			}
 		})
 	}
-	return retry.NewStandard(standard)
 }
 
-// resolveHTTPClient applies the timeouts of a DefaultsMode to AWS's own
-// client, which is also the default.
-func resolveHTTPClient(client aws.HTTPClient, modeDefaults defaults.Configuration) aws.HTTPClient {
-	if client == nil {
-		client = awshttp.NewBuildableClient()
+// fill puts defaults where nothing is set.
+func (o *Options) fill() {
+	if o.HTTPClient == nil {
+		o.HTTPClient = awshttp.NewBuildableClient()
 	}
-	buildable, ok := client.(*awshttp.BuildableClient)
-	if !ok {
-		return client
+	if o.Logger == nil {
+		o.Logger = logging.Nop{}
 	}
-	return buildable.WithDialerOptions(func(d *net.Dialer) {
-		if timeout, ok := modeDefaults.GetConnectTimeout(); ok {
-			d.Timeout = timeout
-		}
-	}).WithTransportOptions(func(t *http.Transport) {
-		if timeout, ok := modeDefaults.GetTLSNegotiationTimeout(); ok {
-			t.TLSHandshakeTimeout = timeout
-		}
-	})
+	if o.MeterProvider == nil {
+		o.MeterProvider = metrics.NopMeterProvider{}
+	}
+	if o.TracerProvider == nil {
+		o.TracerProvider = &tracing.NopTracerProvider{}
+	}
+	if o.Retryer == nil && o.RetryMode == aws.RetryModeAdaptive {
+		o.Retryer = retry.NewAdaptiveMode()
+	}
+	if o.Retryer == nil {
+		o.Retryer = retry.NewStandard()
+	}
 }
 
 // Options returns a copy of the client's options.
@@ -374,6 +373,10 @@ func (c *Client) BatchMeterUsage(ctx context.Context, in *BatchMeterUsageRequest
 // retried with the same ClientToken. An error that matches [ErrUnconfirmed]
 // leaves open whether the usage is billed: call again with the same request
 // and the same ClientToken, which the caller has to have set for that.
+// [ErrDuplicateRequest] and [ErrIdempotencyConflict] mean that another report
+// stands; [ErrCustomerNotEntitled], [ErrInvalidEndpointRegion],
+// [ErrInvalidProductCode], [ErrInvalidUsageDimension] and
+// [ErrTimestampOutOfBounds] that nothing was metered.
 func (c *Client) MeterUsage(ctx context.Context, in *MeterUsageRequest, optFns ...func(*Options)) (*MeterUsageResult, error) {
 	if in != nil && in.ClientToken == "" {
 		withToken := *in // the caller's request is never changed
@@ -397,14 +400,14 @@ func NewClientToken() string {
 // without metering it. Nil means yes; otherwise the error says why not, such
 // as [ErrUnauthorized], [ErrCustomerNotEntitled] or [ErrInvalidEndpointRegion].
 // DryRun and ClientToken of in are not used.
-func (c *Client) CanMeter(ctx context.Context, in *MeterUsageRequest, optFns ...func(*Options)) error {
+func (c *Client) CanMeter(ctx context.Context, in *MeterUsageRequest) error {
 	var dry MeterUsageRequest
 	if in != nil {
 		dry = *in
 	}
 	dry.DryRun = true
 	dry.ClientToken = "" // the report's own token is for the report
-	out, err := c.MeterUsage(ctx, &dry, optFns...)
+	out, err := c.MeterUsage(ctx, &dry)
 	switch {
 	case errors.Is(err, ErrDryRunOperation):
 		return nil
@@ -419,16 +422,22 @@ func (c *Client) CanMeter(ctx context.Context, in *MeterUsageRequest, optFns ...
 // Region where the task or pod runs. The Signature of the result proves
 // nothing until it is verified.
 //
-// Throttling, faults and broken connections are retried. The service refuses
-// on the first call of a task or pod only.
+// Throttling, faults and broken connections are retried, and a caller may call
+// again after them. On any other error, such as [ErrCustomerNotEntitled],
+// [ErrPlatformNotSupported] or [ErrInvalidRegion], the software should not
+// start: the service refuses on the first call of a task or pod only.
 func (c *Client) RegisterUsage(ctx context.Context, in *RegisterUsageRequest, optFns ...func(*Options)) (*RegisterUsageResult, error) {
 	return invoke[RegisterUsageRequest, RegisterUsageResult](ctx, c, opRegisterUsage, in, optFns)
 }
 
 // ResolveCustomer trades a registration token for the buyer's identity, with
-// the credentials of the account that published the product. Throttling,
-// faults and broken connections are retried; so may a caller do, as the
-// service gives the same answer for the same token until it expires.
+// the credentials of the account that published the product. Resolve a token
+// as soon as it arrives; [ErrExpiredToken] and [ErrInvalidToken] say that it is
+// of no use.
+//
+// Throttling, faults and broken connections are retried, and a caller may call
+// again. By AWS's guidance a token can be resolved again until it expires; by
+// its model it may then read as expired.
 func (c *Client) ResolveCustomer(ctx context.Context, in *ResolveCustomerRequest, optFns ...func(*Options)) (*ResolveCustomerResult, error) {
 	return invoke[ResolveCustomerRequest, ResolveCustomerResult](ctx, c, opResolveCustomer, in, optFns)
 }
@@ -438,36 +447,56 @@ func (c *Client) ResolveCustomer(ctx context.Context, in *ResolveCustomerRequest
 // order. Nothing is known of them: send them again unchanged.
 //
 // Records count as the same if customer, LicenseArn, Dimension, hour and
-// Quantity are; what stands twice in sent must stand twice in the answer. An
-// identifier that a sent record leaves empty is not compared, because the
-// service may fill it in.
+// Quantity are; what stands twice in sent must stand twice in the answer. What
+// a sent record leaves empty is not compared, because the service may fill it
+// in. A nil result lists nothing.
 func (r *BatchMeterUsageResult) Missing(sent []UsageRecord) []UsageRecord {
-	listed := make([]*UsageRecord, 0, len(r.Results)+len(r.UnprocessedRecords))
-	for i := range r.Results {
-		listed = append(listed, &r.Results[i].UsageRecord)
+	var listed []*UsageRecord
+	if r != nil {
+		for i := range r.Results {
+			listed = append(listed, &r.Results[i].UsageRecord)
+		}
+		for i := range r.UnprocessedRecords {
+			listed = append(listed, &r.UnprocessedRecords[i])
+		}
 	}
-	for i := range r.UnprocessedRecords {
-		listed = append(listed, &r.UnprocessedRecords[i])
+	// The very same records first, so that they are not taken for others.
+	found := make([]bool, len(sent))
+	for _, same := range []func(sent, listed *UsageRecord) bool{sameKey, sameKeyFilledIn} {
+		for i := range sent {
+			at := -1
+			if !found[i] {
+				at = slices.IndexFunc(listed, func(l *UsageRecord) bool { return same(&sent[i], l) })
+			}
+			if at >= 0 {
+				found[i] = true
+				listed = slices.Delete(listed, at, at+1)
+			}
+		}
 	}
 	var missing []UsageRecord
 	for i := range sent {
-		at := slices.IndexFunc(listed, sent[i].isListedAs)
-		if at < 0 {
+		if !found[i] {
 			missing = append(missing, sent[i])
-			continue
 		}
-		listed = slices.Delete(listed, at, at+1)
 	}
 	return missing
 }
 
-func (r *UsageRecord) isListedAs(listed *UsageRecord) bool {
-	return (r.CustomerIdentifier == "" || r.CustomerIdentifier == listed.CustomerIdentifier) &&
-		(r.CustomerAWSAccountId == "" || r.CustomerAWSAccountId == listed.CustomerAWSAccountId) &&
-		r.LicenseArn == listed.LicenseArn &&
-		r.Dimension == listed.Dimension &&
-		r.Timestamp.Truncate(time.Hour).Equal(listed.Timestamp.Truncate(time.Hour)) &&
-		r.Quantity == listed.Quantity
+func sameKey(sent, listed *UsageRecord) bool {
+	return sent.CustomerIdentifier == listed.CustomerIdentifier &&
+		sent.CustomerAWSAccountId == listed.CustomerAWSAccountId &&
+		sent.LicenseArn == listed.LicenseArn &&
+		sent.Timestamp.UnixMilli() == listed.Timestamp.UnixMilli() &&
+		sent.Dimension == listed.Dimension && sent.Quantity == listed.Quantity
+}
+
+func sameKeyFilledIn(sent, listed *UsageRecord) bool {
+	return (sent.CustomerIdentifier == "" || sent.CustomerIdentifier == listed.CustomerIdentifier) &&
+		(sent.CustomerAWSAccountId == "" || sent.CustomerAWSAccountId == listed.CustomerAWSAccountId) &&
+		(sent.LicenseArn == "" || sent.LicenseArn == listed.LicenseArn) &&
+		sent.Timestamp.Truncate(time.Hour).Equal(listed.Timestamp.Truncate(time.Hour)) &&
+		sent.Dimension == listed.Dimension && sent.Quantity == listed.Quantity
 }
 
 // operation is the name of an operation, as in its X-Amz-Target header.
@@ -493,9 +522,9 @@ type result interface {
 	readMember(d *reader, name string)
 	metadata() *ResponseMetadata
 
-	// unproven names the member without which an answer does not confirm that
+	// absentProof names the member without which an answer does not confirm that
 	// the work was done, if it is absent.
-	unproven() string
+	absentProof() string
 }
 
 func (r *BatchMeterUsageResult) metadata() *ResponseMetadata { return &r.ResponseMetadata }
@@ -504,23 +533,23 @@ func (r *RegisterUsageResult) metadata() *ResponseMetadata   { return &r.Respons
 func (r *ResolveCustomerResult) metadata() *ResponseMetadata { return &r.ResponseMetadata }
 
 // A record that the answer does not list is told by Missing.
-func (r *BatchMeterUsageResult) unproven() string { return "" }
+func (r *BatchMeterUsageResult) absentProof() string { return "" }
 
-func (r *MeterUsageResult) unproven() string {
+func (r *MeterUsageResult) absentProof() string {
 	if r.MeteringRecordId == "" {
 		return "MeteringRecordId"
 	}
 	return ""
 }
 
-func (r *RegisterUsageResult) unproven() string {
+func (r *RegisterUsageResult) absentProof() string {
 	if r.Signature == "" {
 		return "Signature"
 	}
 	return ""
 }
 
-func (r *ResolveCustomerResult) unproven() string {
+func (r *ResolveCustomerResult) absentProof() string {
 	if r.CustomerAWSAccountId == "" && r.CustomerIdentifier == "" {
 		return "CustomerAWSAccountId or CustomerIdentifier"
 	}
@@ -591,7 +620,7 @@ func invoke[In, Out any, PIn interface {
 	if state.unconfirmed() {
 		err = fmt.Errorf("%w: %w", ErrUnconfirmed, err)
 	}
-	return nil, &smithy.OperationError{ServiceID: ServiceID, OperationName: string(op), Err: state.maskError(err)}
+	return nil, &smithy.OperationError{ServiceID: ServiceID, OperationName: string(op), Err: err}
 }
 
 // run sends a request through the middleware.
@@ -602,6 +631,7 @@ func (c *Client) run(ctx context.Context, state *call, optFns []func(*Options)) 
 		for _, fn := range optFns {
 			fn(&own)
 		}
+		own.fill()
 		if own.RetryMaxAttempts != 0 && own.RetryMaxAttempts != o.RetryMaxAttempts {
 			own.Retryer = retry.AddWithMaxAttempts(own.Retryer, own.RetryMaxAttempts)
 		}

@@ -3,6 +3,7 @@ package metering
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,10 +13,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,6 +205,9 @@ func TestMissing(t *testing.T) {
 		"another hour":             {[]UsageRecord{a}, []UsageRecord{record("1", "users", hour.Add(time.Hour), 1)}, nil, []UsageRecord{a}},
 		"rounded to the hour":      {[]UsageRecord{record("1", "users", hour.Add(time.Minute), 1)}, []UsageRecord{a}, nil, nil},
 		"another licence":          {[]UsageRecord{licensed}, []UsageRecord{a}, nil, []UsageRecord{licensed}},
+		"licence filled in":        {[]UsageRecord{a}, []UsageRecord{licensed}, nil, nil},
+		"the same goes first":      {[]UsageRecord{a, filledIn}, []UsageRecord{filledIn, a}, nil, nil},
+		"the same time goes first": {[]UsageRecord{record("1", "users", hour.Add(5*time.Minute), 1), record("1", "users", hour.Add(15*time.Minute), 1)}, []UsageRecord{record("1", "users", hour.Add(15*time.Minute), 1)}, nil, []UsageRecord{record("1", "users", hour.Add(5*time.Minute), 1)}},
 		"identifier filled in":     {[]UsageRecord{a}, []UsageRecord{filledIn}, nil, nil},
 		"nothing sent":             {nil, []UsageRecord{a}, nil, nil},
 	} {
@@ -215,6 +221,7 @@ func TestMissing(t *testing.T) {
 			require.Equal(t, c.unprocessed, out.UnprocessedRecords, "the result is left as it is")
 		})
 	}
+	require.Equal(t, []UsageRecord{a}, (*BatchMeterUsageResult)(nil).Missing([]UsageRecord{a}))
 }
 
 func TestClientToken(t *testing.T) {
@@ -316,6 +323,9 @@ func TestConfigurationErrors(t *testing.T) {
 		resolver := aws.EndpointResolverWithOptionsFunc(func(string, string, ...any) (aws.Endpoint, error) { return aws.Endpoint{}, nil })
 		//lint:ignore SA1019 that it is refused is what is tested
 		cfg := aws.Config{Region: "us-east-1", Credentials: testOptions().Credentials, EndpointResolverWithOptions: resolver}
+		require.ErrorContains(t, send(NewFromConfig(cfg), batch), "set BaseEndpoint")
+		//lint:ignore SA1019 that it is refused is what is tested
+		cfg.EndpointResolverWithOptions, cfg.EndpointResolver = nil, aws.EndpointResolverFunc(func(string, string) (aws.Endpoint, error) { return aws.Endpoint{}, nil })
 		require.ErrorContains(t, send(NewFromConfig(cfg), batch), "set BaseEndpoint")
 	})
 }
@@ -439,9 +449,22 @@ func TestTransportErrors(t *testing.T) {
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, `{"MeteringRecordId":"m"`)
 		}), true, 1},
-		"failed before it was read": {testClient(func(*http.Request) (*http.Response, error) {
-			return nil, errors.New("no proxy")
+		"not dialled": {testClient(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: errors.New("no route")}
 		}), false, 3},
+		"no such host": {testClient(func(*http.Request) (*http.Response, error) {
+			return nil, &url.Error{Op: "Post", Err: &net.DNSError{IsNotFound: true}}
+		}), false, 1},
+		"certificate": {testClient(func(*http.Request) (*http.Response, error) {
+			return nil, &tls.CertificateVerificationError{Err: errors.New("unknown authority")}
+		}), false, 3},
+		"dialled again after it was read": {testClient(func(r *http.Request) (*http.Response, error) {
+			r.Body.Read(make([]byte, 1))
+			return nil, &net.OpError{Op: "dial", Err: errors.New("no route")}
+		}), true, 3},
+		"failed without reading": {testClient(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "read", Err: syscall.ECONNRESET}
+		}), true, 3},
 		"failed after it was read": {testClient(func(r *http.Request) (*http.Response, error) {
 			io.Copy(io.Discard, r.Body)
 			return nil, errors.New("no answer")
@@ -472,7 +495,7 @@ func TestTransportErrors(t *testing.T) {
 		var kept io.Reader
 		c := testClient(func(r *http.Request) (*http.Response, error) {
 			kept = r.Body
-			return nil, errors.New("gave up waiting for a connection")
+			return nil, &net.OpError{Op: "dial", Err: errors.New("gave up")}
 		})
 		require.NotErrorIs(t, send(c, batch), ErrUnconfirmed)
 		_, err := io.ReadAll(kept)
@@ -745,9 +768,17 @@ func (s *steps) AfterAttempt(_ context.Context, i *smithyhttp.InterceptorContext
 	s.names = append(s.names, fmt.Sprintf("AfterAttempt %d", i.Response.StatusCode))
 	return nil
 }
-func (s *steps) BeforeSigning(_ context.Context, i *smithyhttp.InterceptorContext) error {
-	s.names = append(s.names, "BeforeSigning")
+func (s *steps) BeforeRetryLoop(_ context.Context, i *smithyhttp.InterceptorContext) error {
+	s.names = append(s.names, "BeforeRetryLoop")
 	i.Request.Header.Set("X-Trace", "1")
+	return nil
+}
+func (s *steps) BeforeSigning(context.Context, *smithyhttp.InterceptorContext) error {
+	s.names = append(s.names, "BeforeSigning")
+	return nil
+}
+func (s *steps) AfterSigning(context.Context, *smithyhttp.InterceptorContext) error {
+	s.names = append(s.names, "AfterSigning")
 	return nil
 }
 func (s *steps) AfterExecution(_ context.Context, i *smithyhttp.InterceptorContext) error {
@@ -757,14 +788,19 @@ func (s *steps) AfterExecution(_ context.Context, i *smithyhttp.InterceptorConte
 
 func TestInterceptors(t *testing.T) {
 	var s steps
-	c := testClient(func(*http.Request) (*http.Response, error) { return answer(200, "{}"), nil }, func(o *Options) {
+	c := testClient(func(r *http.Request) (*http.Response, error) {
+		require.Contains(t, r.Header.Get("Authorization"), "x-trace", "what is added before the attempts is signed")
+		return answer(200, "{}"), nil
+	}, func(o *Options) {
 		o.Interceptors.AddBeforeExecution(&s)
+		o.Interceptors.AddBeforeRetryLoop(&s)
 		o.Interceptors.AddBeforeSigning(&s)
+		o.Interceptors.AddAfterSigning(&s)
 		o.Interceptors.AddAfterAttempt(&s)
 		o.Interceptors.AddAfterExecution(&s)
 	})
 	require.NoError(t, send(c, batch))
-	require.Equal(t, []string{"BeforeExecution", "BeforeSigning", "AfterAttempt 200", "AfterExecution *metering.BatchMeterUsageResult"}, s.names)
+	require.Equal(t, []string{"BeforeExecution", "BeforeRetryLoop", "BeforeSigning", "AfterSigning", "AfterAttempt 200", "AfterExecution *metering.BatchMeterUsageResult"}, s.names)
 }
 
 // TestErrorsAboveTheAnswer: a success that is lost on its way to the caller
@@ -884,45 +920,153 @@ type closerFunc func() error
 
 func (f closerFunc) Close() error { return f() }
 
+// TestNewFromConfig shows what each field of aws.Config does to a call.
 func TestNewFromConfig(t *testing.T) {
-	called := false
-	cfg := aws.Config{
-		Region:      "eu-west-1",
-		Credentials: testOptions().Credentials,
-		HTTPClient: doFunc(func(r *http.Request) (*http.Response, error) {
-			called = true
-			require.Equal(t, "127.0.0.1:1", r.URL.Host)
-			require.Equal(t, "/prefix/", r.URL.Path)
-			return answer(200, "{}"), nil
-		}),
-		BaseEndpoint:     aws.String("http://127.0.0.1:1/prefix"),
-		Retryer:          func() aws.Retryer { return aws.NopRetryer{} },
-		AppID:            "app",
-		RetryMaxAttempts: 7,
-		RetryMode:        aws.RetryModeAdaptive,
-		ClientLogMode:    aws.LogRetries,
-		DefaultsMode:     aws.DefaultsModeInRegion,
-		Logger:           logging.Nop{},
-
-		DisableClockSkewCorrection: true,
-		APIOptions:                 []func(*middleware.Stack) error{func(*middleware.Stack) error { return nil }},
-		ServiceOptions: []func(string, any){func(service string, options any) {
-			require.Equal(t, "Marketplace Metering", service)
-			options.(*Options).SkipValidation = true
-		}},
+	type seen struct {
+		requests []*http.Request
+		log      bytes.Buffer
+		events   []string
 	}
-	c := NewFromConfig(cfg, func(o *Options) { o.RetryMaxAttempts = 2 })
-	o := c.Options()
-	require.Equal(t, "eu-west-1", o.Region)
-	require.Equal(t, "app", o.AppID)
-	require.Equal(t, 2, o.RetryMaxAttempts, "option functions go last")
-	require.Equal(t, 2, o.Retryer.MaxAttempts())
-	require.Equal(t, aws.LogRetries, o.ClientLogMode)
-	require.True(t, o.DisableClockSkewCorrection)
-	require.True(t, o.SkipValidation)
-	require.Len(t, o.APIOptions, 1)
-	require.NoError(t, send(c, &BatchMeterUsageRequest{}))
-	require.True(t, called)
+	throttled := `{"__type":"ThrottlingException"}`
+	for name, c := range map[string]struct {
+		answer *http.Response
+		config func(*aws.Config, *seen)
+		check  func(*testing.T, *Client, *seen, error)
+	}{
+		"Region": {answer(200, "{}"), func(c *aws.Config, _ *seen) { c.Region = "eu-west-1" }, func(t *testing.T, _ *Client, s *seen, err error) {
+			require.Contains(t, s.requests[0].Header.Get("Authorization"), "/eu-west-1/aws-marketplace/")
+			require.Equal(t, "metering.marketplace.eu-west-1.amazonaws.com", s.requests[0].URL.Host)
+		}},
+		"Credentials": {answer(200, "{}"), func(c *aws.Config, _ *seen) {}, func(t *testing.T, _ *Client, s *seen, err error) {
+			require.Contains(t, s.requests[0].Header.Get("Authorization"), "Credential="+testCredentials.AccessKeyID+"/")
+		}},
+		"BaseEndpoint": {answer(200, "{}"), func(c *aws.Config, _ *seen) { c.BaseEndpoint = aws.String("http://127.0.0.1:1/prefix") }, func(t *testing.T, _ *Client, s *seen, err error) {
+			require.Equal(t, "http://127.0.0.1:1/prefix/", s.requests[0].URL.String())
+		}},
+		"Retryer": {answer(400, throttled), func(c *aws.Config, _ *seen) { c.Retryer = func() aws.Retryer { return aws.NopRetryer{} } }, func(t *testing.T, _ *Client, s *seen, err error) {
+			require.Len(t, s.requests, 1)
+		}},
+		"RetryMode": {answer(200, "{}"), func(c *aws.Config, _ *seen) { c.RetryMode = aws.RetryModeAdaptive }, func(t *testing.T, c *Client, s *seen, err error) {
+			require.IsType(t, &retry.AdaptiveMode{}, c.Options().Retryer)
+		}},
+		"RetryMaxAttempts": {answer(400, throttled), func(c *aws.Config, _ *seen) { c.RetryMaxAttempts = 2 }, func(t *testing.T, _ *Client, s *seen, err error) {
+			require.Len(t, s.requests, 2)
+		}},
+		"AppID": {answer(200, "{}"), func(c *aws.Config, _ *seen) { c.AppID = "billing" }, func(t *testing.T, _ *Client, s *seen, err error) {
+			require.Contains(t, s.requests[0].Header.Get("User-Agent"), "app/billing")
+		}},
+		"Logger and ClientLogMode": {answer(200, "{}"), func(c *aws.Config, s *seen) {
+			c.Logger, c.ClientLogMode = logging.NewStandardLogger(&s.log), aws.LogRequest
+		}, func(t *testing.T, _ *Client, s *seen, err error) {
+			require.Contains(t, s.log.String(), "X-Amz-Target: AWSMPMeteringService.BatchMeterUsage")
+		}},
+		"DisableClockSkewCorrection": {answer(400, `{"__type":"InvalidSignatureException"}`), func(c *aws.Config, _ *seen) { c.DisableClockSkewCorrection = true }, func(t *testing.T, c *Client, s *seen, err error) {
+			require.Len(t, s.requests, 1)
+			require.Zero(t, c.skew.Load())
+		}},
+		"clock skew corrected": {answer(400, `{"__type":"InvalidSignatureException"}`), func(c *aws.Config, _ *seen) {}, func(t *testing.T, c *Client, s *seen, err error) {
+			require.Len(t, s.requests, 2, "the second time by the service's clock, and then no more")
+			require.NotZero(t, c.skew.Load())
+		}},
+		"APIOptions": {answer(200, "{}"), func(c *aws.Config, s *seen) {
+			c.APIOptions = append(c.APIOptions, func(stack *middleware.Stack) error { s.events = append(s.events, stack.ID()); return nil })
+		}, func(t *testing.T, _ *Client, s *seen, err error) {
+			require.Equal(t, []string{"BatchMeterUsage"}, s.events)
+		}},
+		"Interceptors": {answer(200, "{}"), func(c *aws.Config, s *seen) { c.Interceptors.AddBeforeRetryLoop(&steps{}) }, func(t *testing.T, _ *Client, s *seen, err error) {
+			require.Equal(t, "1", s.requests[0].Header.Get("X-Trace"))
+		}},
+		"ServiceOptions": {answer(400, throttled), func(c *aws.Config, s *seen) {
+			c.ServiceOptions = append(c.ServiceOptions, func(service string, options any) {
+				s.events = append(s.events, service)
+				options.(*Options).RetryMaxAttempts = 2
+				options.(*Options).AppID = "lost"
+			})
+		}, func(t *testing.T, c *Client, s *seen, err error) {
+			require.Equal(t, []string{"Marketplace Metering"}, s.events)
+			require.Len(t, s.requests, 2)
+			require.Equal(t, "option", c.Options().AppID, "option functions go last")
+		}},
+		"DefaultsMode": {answer(200, "{}"), func(c *aws.Config, _ *seen) { c.HTTPClient, c.DefaultsMode = nil, aws.DefaultsModeInRegion }, func(t *testing.T, c *Client, _ *seen, _ error) {
+			client := c.Options().HTTPClient.(*awshttp.BuildableClient)
+			require.Equal(t, 1100*time.Millisecond, client.GetDialer().Timeout)
+			require.Equal(t, 1100*time.Millisecond, client.GetTransport().TLSHandshakeTimeout)
+		}},
+		"DefaultsMode and RuntimeEnvironment": {answer(200, "{}"), func(c *aws.Config, _ *seen) {
+			c.HTTPClient, c.DefaultsMode = nil, aws.DefaultsModeAuto
+			c.RuntimeEnvironment = aws.RuntimeEnvironment{EnvironmentIdentifier: aws.ExecutionEnvironmentID("AWS_ECS"), Region: "us-east-1"}
+		}, func(t *testing.T, c *Client, _ *seen, _ error) {
+			client := c.Options().HTTPClient.(*awshttp.BuildableClient)
+			require.Equal(t, 1100*time.Millisecond, client.GetDialer().Timeout, "in the Region")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // which makes the back-off pass at once
+				var s seen
+				cfg := aws.Config{Region: "us-east-1", Credentials: testOptions().Credentials, HTTPClient: doFunc(func(r *http.Request) (*http.Response, error) {
+					s.requests = append(s.requests, r)
+					resp := *c.answer
+					resp.Header = http.Header{"Date": {time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)}}
+					b, _ := io.ReadAll(c.answer.Body)
+					resp.Body = io.NopCloser(bytes.NewReader(b))
+					c.answer.Body = io.NopCloser(bytes.NewReader(b))
+					return &resp, nil
+				})}
+				c.config(&cfg, &s)
+				var optFns []func(*Options)
+				if cfg.ServiceOptions != nil {
+					optFns = append(optFns, func(o *Options) { o.AppID = "option" })
+				}
+				client := NewFromConfig(cfg, optFns...)
+				var err error
+				if cfg.HTTPClient != nil {
+					err = send(client, batch)
+				}
+				c.check(t, client, &s, err)
+			})
+		})
+	}
+}
+
+// TestOptionsAreCopied: what is changed for one call, or after New, changes
+// nothing else.
+func TestOptionsAreCopied(t *testing.T) {
+	var called []string
+	named := func(name string) func(*middleware.Stack) error {
+		return func(*middleware.Stack) error { called = append(called, name); return nil }
+	}
+	o := testOptions()
+	o.HTTPClient = doFunc(func(r *http.Request) (*http.Response, error) { return answer(200, "{}"), nil })
+	o.APIOptions = []func(*middleware.Stack) error{named("own")}
+	c := New(o)
+	o.APIOptions[0] = named("of the caller's slice")
+	c.Options().APIOptions[0] = named("of Options")
+	require.NoError(t, send(c, batch, func(o *Options) { o.APIOptions[0] = named("of the call") }))
+	require.NoError(t, send(c, batch))
+	require.Equal(t, []string{"of the call", "own"}, called)
+
+	var s, other steps
+	o = testOptions()
+	o.HTTPClient = doFunc(func(r *http.Request) (*http.Response, error) { return answer(200, "{}"), nil })
+	o.Interceptors.BeforeExecution = make([]smithyhttp.BeforeExecutionInterceptor, 0, 4)
+	o.Interceptors.AddBeforeExecution(&s)
+	c = New(o)
+	o.Interceptors.BeforeExecution[0] = &other
+	require.NoError(t, send(c, batch, func(o *Options) { o.Interceptors.BeforeExecution[0] = &other }))
+	require.NoError(t, send(c, batch))
+	require.Len(t, s.names, 1)
+	require.Len(t, other.names, 1)
+}
+
+// TestNilOptions: an option function may set back to nil what has a default.
+func TestNilOptions(t *testing.T) {
+	none := func(o *Options) { o.Retryer, o.MeterProvider, o.TracerProvider, o.Logger = nil, nil, nil, nil }
+	do := func(*http.Request) (*http.Response, error) { return answer(200, "{}"), nil }
+	require.NoError(t, send(testClient(do, none), batch))
+	require.NoError(t, send(testClient(do), batch, none))
+	require.NotNil(t, New(Options{}, func(o *Options) { o.HTTPClient = nil }).Options().HTTPClient)
+	own := awshttp.NewBuildableClient()
+	require.Same(t, own, New(Options{HTTPClient: own}).Options().HTTPClient, "whose connections may be shared")
 }
 
 func TestDefaultsMode(t *testing.T) {
@@ -1104,6 +1248,30 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 }
 
+// TestOrdinaryWordsAreNoSecrets: a stranger chooses the token that is posted,
+// and must not silence what went wrong by it.
+func TestOrdinaryWordsAreNoSecrets(t *testing.T) {
+	for _, token := range []string{"expired-token-exception", "https response error", "my-registration-token", "security token", "e"} {
+		c := testClient(func(*http.Request) (*http.Response, error) {
+			return answer(400, `{"__type":"InvalidTokenException","message":"The registration token is not valid."}`), nil
+		})
+		err := send(c, &ResolveCustomerRequest{RegistrationToken: token})
+		require.ErrorContains(t, err, "https response error StatusCode: 400, RequestID: request-1, InvalidTokenException: ")
+		if token != "e" { // which is masked, letter by letter
+			require.ErrorContains(t, err, "is not valid.")
+		}
+	}
+	c := testClient(nil, func(o *Options) { o.Region = "" })
+	require.ErrorContains(t, send(c, &ResolveCustomerRequest{RegistrationToken: "AWS_REGION where the"}), "AWS_REGION where the")
+
+	c = testClient(func(*http.Request) (*http.Response, error) {
+		return answer(400, `{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}`), nil
+	})
+	err := send(c, &ResolveCustomerRequest{RegistrationToken: "security token"})
+	require.ErrorIs(t, err, ErrExpiredCredentials, "the seller's own, whatever the buyer's browser brings")
+	require.NotErrorIs(t, err, ErrExpiredToken)
+}
+
 // TestSecretsStayOutOfTransportErrors: net/http quotes what it can't read.
 func TestSecretsStayOutOfTransportErrors(t *testing.T) {
 	var log bytes.Buffer
@@ -1154,18 +1322,18 @@ func TestSharePart(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	text := func() string {
-		b := make([]byte, random.IntN(40))
+		b := make([]byte, random.IntN(100))
 		for i := range b {
-			b[i] = byte('a' + random.IntN(2))
+			b[i] = byte('a' + random.IntN(10)/9)
 		}
 		return string(b)
 	}
 	shared := 0
-	for range 5000 {
+	for range 2000 {
 		a, b := text(), text()
 		want := false
-		for i := 0; i+8 <= len(a); i++ {
-			want = want || strings.Contains(b, a[i:i+8])
+		for i := 0; i+secretPart <= len(a); i++ {
+			want = want || strings.Contains(b, a[i:i+secretPart])
 		}
 		require.Equal(t, want, sharePart(a, b), "%q %q", a, b)
 		if want {
@@ -1345,11 +1513,4 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	group.Wait()
-}
-
-type countingClient struct{ calls *int }
-
-func (c countingClient) Do(r *http.Request) (*http.Response, error) {
-	*c.calls++
-	return answer(200, "{}"), nil
 }

@@ -22,9 +22,9 @@ type Error struct {
 	// answer names none.
 	Code string
 
-	// Message is the service's explanation, or the start (at most 512 bytes)
-	// of a body that can't be read. It never holds the registration token that
-	// was sent.
+	// Message is the service's explanation, at most 4,096 bytes of it, or what
+	// is wrong with a body that can't be read, and its first 512 bytes. It never
+	// holds the registration token that was sent.
 	Message string
 
 	// Fault says on whose side the error lies.
@@ -33,6 +33,7 @@ type Error struct {
 	ResponseMetadata ResponseMetadata
 
 	namespace string // what stood before the # of the code, "" if nothing did
+	frontEnd  bool   // the message is about a security token: that of credentials
 	cause     error  // why the body of a 200 can't be read
 }
 
@@ -73,13 +74,18 @@ func (e *Error) Is(target error) bool {
 func (e *Error) expired() bool { return e.Code == string(codeExpiredToken) || e.Code == "ExpiredToken" }
 
 // expiredToken tells the service's own ExpiredTokenException from the one by
-// which the front end reports expired credentials.
+// which the front end reports expired credentials. In an error that a test's
+// fake makes, operation and status may be left out.
 func (e *Error) expiredToken() bool {
-	return e.Op == string(opResolveCustomer) &&
-		e.Code == string(codeExpiredToken) &&
-		e.ResponseMetadata.HTTPStatusCode == http.StatusBadRequest &&
-		e.namespace != "com.amazon.coral.service" &&
-		!strings.Contains(strings.ToLower(e.Message), "security token")
+	status := e.ResponseMetadata.HTTPStatusCode
+	return e.Code == string(codeExpiredToken) &&
+		(e.Op == string(opResolveCustomer) || e.Op == "") &&
+		(status == http.StatusBadRequest || status == 0) &&
+		e.namespace != "com.amazon.coral.service" && !e.frontEnd && !isAboutSecurityToken(e.Message)
+}
+
+func isAboutSecurityToken(message string) bool {
+	return strings.Contains(strings.ToLower(message), "security token")
 }
 
 // errorCode is a sentinel: the code of an [Error] that it matches.
@@ -100,8 +106,9 @@ var (
 	// product's page in AWS Marketplace.
 	ErrCustomerNotEntitled error = errorCode("CustomerNotEntitledException")
 
-	// ErrDisabledApi: the operation is not offered in this Region. Choose
-	// another one, such as us-east-1.
+	// ErrDisabledApi: the operation is not offered in this Region. A SaaS
+	// backend chooses one where it is, once and for all: records sent to two
+	// Regions can be billed twice.
 	ErrDisabledApi error = errorCode("DisabledApiException")
 
 	// ErrDryRunOperation is the success of a dry run: the call would have
@@ -109,7 +116,8 @@ var (
 	ErrDryRunOperation error = errorCode("DryRunOperation")
 
 	// ErrDuplicateRequest: the dimension and hour are metered already, with
-	// another quantity. The first report stands, this one is not billed.
+	// another quantity. The first report stands, this one is not billed. Report
+	// an hour once, when it is over.
 	ErrDuplicateRequest error = errorCode("DuplicateRequestException")
 
 	// ErrExpiredToken: the registration token is too old. The buyer goes back
@@ -135,16 +143,18 @@ var (
 	// the software runs.
 	ErrInvalidEndpointRegion error = errorCode("InvalidEndpointRegionException")
 
-	// ErrInvalidLicense: a LicenseArn is not of this seller's product, or the
-	// records of one request carry licences of two products.
+	// ErrInvalidLicense: a LicenseArn is not one of this seller's products, or
+	// the records of one request carry those of two. Take it from
+	// ResolveCustomer, and send one product a request.
 	ErrInvalidLicense error = errorCode("InvalidLicenseException")
 
 	// ErrInvalidProductCode: the product code is wrong, or the caller's
-	// account did not publish the product.
+	// account did not publish the product. Compare it with the product's page in
+	// the AWS Marketplace Management Portal, and the account of the credentials.
 	ErrInvalidProductCode error = errorCode("InvalidProductCodeException")
 
 	// ErrInvalidPublicKeyVersion: the product has no public key of that
-	// version.
+	// version. It was given to the seller with the key.
 	ErrInvalidPublicKeyVersion error = errorCode("InvalidPublicKeyVersionException")
 
 	// ErrInvalidRegion: RegisterUsage must be called in the Region where the
@@ -152,7 +162,7 @@ var (
 	ErrInvalidRegion error = errorCode("InvalidRegionException")
 
 	// ErrInvalidTag: a tag of an allocation is malformed, or there are too
-	// many.
+	// many. See [Tag].
 	ErrInvalidTag error = errorCode("InvalidTagException")
 
 	// ErrInvalidToken: the registration token is not one of AWS Marketplace,
@@ -160,13 +170,15 @@ var (
 	ErrInvalidToken error = errorCode("InvalidTokenException")
 
 	// ErrInvalidUsageAllocations: the allocations don't sum to the quantity,
-	// or two of them have the same tags.
+	// or two of them have the same tags. See [UsageAllocation].
 	ErrInvalidUsageAllocations error = errorCode("InvalidUsageAllocationsException")
 
-	// ErrInvalidUsageDimension: the product has no such dimension.
+	// ErrInvalidUsageDimension: the product has no such dimension. It is the
+	// API name that is asked for, not the one that buyers see.
 	ErrInvalidUsageDimension error = errorCode("InvalidUsageDimensionException")
 
-	// ErrPlatformNotSupported: RegisterUsage works on Amazon ECS and EKS only.
+	// ErrPlatformNotSupported: RegisterUsage works on Amazon ECS and EKS only,
+	// with the role of the task or pod.
 	ErrPlatformNotSupported error = errorCode("PlatformNotSupportedException")
 
 	// ErrThrottling: more calls a second than the account's quota in the
@@ -193,7 +205,8 @@ var (
 	// context ended after the request may have left, or the service answered
 	// with a fault or with a body that can't be read, in any attempt of the
 	// call. Send the very same request again, with the same ClientToken: that
-	// is safe. Never send the usage in another shape, such as with a later
+	// is safe, and the reason to set one before the first call. A dry run, which
+	// bills nothing, never matches. Never send the usage in another shape, such as with a later
 	// timestamp or summed with the next hour's: that can bill twice.
 	//
 	// Ask for it before any other error: the last attempt may have been refused

@@ -1,7 +1,6 @@
 package metering
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -113,7 +112,9 @@ func TestExpired(t *testing.T) {
 func TestErrorsOfAFake(t *testing.T) {
 	err := error(&smithy.OperationError{Err: &Error{Op: "ResolveCustomer", Code: "ExpiredTokenException", ResponseMetadata: ResponseMetadata{HTTPStatusCode: 400}}})
 	require.ErrorIs(t, err, ErrExpiredToken)
-	require.ErrorIs(t, fmt.Errorf("%w: %w", ErrUnconfirmed, context.DeadlineExceeded), ErrUnconfirmed)
+	require.ErrorIs(t, &Error{Code: "ExpiredTokenException"}, ErrExpiredToken, "operation and status may be left out")
+	require.ErrorIs(t, &Error{Op: "MeterUsage", Code: "ExpiredTokenException"}, ErrExpiredCredentials)
+	require.ErrorIs(t, &Error{Code: "ExpiredTokenException", Message: "The security token is expired"}, ErrExpiredCredentials)
 	require.Equal(t, "ThrottlingException", (&Error{Code: "ThrottlingException"}).Error())
 }
 

@@ -89,13 +89,13 @@ func ExampleClient_MeterUsage() {
 
 	client := metering.NewFromConfig(cfg)
 	_, err := client.MeterUsage(context.Background(), &report)
-	for errors.Is(err, metering.ErrUnconfirmed) {
-		fmt.Println("not known to be billed, sent again unchanged")
+	if errors.Is(err, metering.ErrUnconfirmed) {
+		fmt.Println("not known to be billed: again, unchanged, now or from storage")
 		_, err = client.MeterUsage(context.Background(), &report)
 	}
 	fmt.Println(err, len(srv.Records()))
 	// Output:
-	// not known to be billed, sent again unchanged
+	// not known to be billed: again, unchanged, now or from storage
 	// <nil> 1
 }
 

@@ -666,8 +666,8 @@ func (d *reader) integer() int32 {
 // maxEpochSeconds is the end of the year 9999.
 const maxEpochSeconds = 253402300799
 
-// time reads epoch seconds in any spelling, or null. Nanoseconds are kept
-// exactly, because a record may have to be sent again as it came.
+// time reads epoch seconds in any spelling, or null. Decimals are read exactly,
+// because a record that has to be sent again must not be a millisecond off.
 func (d *reader) time() time.Time {
 	if d.null() {
 		return time.Time{}

@@ -3,9 +3,11 @@ package metering
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"strings"
@@ -314,7 +316,7 @@ func (c *call) read(resp *http.Response) (result, error) {
 	if err == nil {
 		err = readDocument(text, out.readMember)
 	}
-	if member := out.unproven(); err == nil && member != "" {
+	if member := out.absentProof(); err == nil && member != "" {
 		err = fmt.Errorf("the answer lacks %s", member)
 	}
 	if err != nil {
@@ -387,6 +389,9 @@ func (c *call) refusal(resp *http.Response, text string, err error) error {
 	default:
 		e.Message = c.withoutSecrets(startOf(body.message, maxMessage))
 	}
+	// By the message as it came: who chose the token may have chosen it to be
+	// masked there.
+	e.frontEnd = isAboutSecurityToken(body.message)
 	if resp.StatusCode == http.StatusTooManyRequests {
 		return retryable{e} // however a proxy words it
 	}
@@ -518,8 +523,11 @@ func (t transport) Do(r *http.Request) (*http.Response, error) {
 	sent.Body = body
 	call.begun.Add(1)
 	resp, err := t.client.Do(&sent)
-	if err != nil && body.abandon() {
-		call.settled.Add(1)
+	if err != nil {
+		if body.abandon() && isConnecting(err) {
+			call.settled.Add(1)
+		}
+		err = call.maskError(err)
 	}
 	if resp != nil && resp.Body == nil { // a fake's
 		resp.Body = http.NoBody
@@ -527,8 +535,19 @@ func (t transport) Do(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// requestBody knows whether anybody began to read it: where nobody did, the
-// request has not left.
+// isConnecting tells errors of making a connection, at which nothing has been
+// sent yet. Any other error of an HTTP client is taken for one after that.
+func isConnecting(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	var header tls.RecordHeaderError
+	var certificate *tls.CertificateVerificationError
+	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns) ||
+		errors.As(err, &header) || errors.As(err, &certificate)
+}
+
+// requestBody knows whether anybody began to read it. After an error, nobody
+// can any more.
 type requestBody struct {
 	content *bytes.Reader // not embedded: all reading must pass Read
 	state   atomic.Int32

@@ -2,7 +2,6 @@ package metering
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"regexp"
 	"strings"
@@ -47,27 +46,31 @@ func withoutSecret(text, secret string) string {
 	return text
 }
 
-// sharePart tells whether two texts have 8 bytes in a row in common, in time
-// that grows with their sum: a stranger may choose both.
+// secretPart is how many bytes in a row betray a secret. No word of a message
+// is as long, and of a token with hundreds of bytes fewer are of no use.
+const secretPart = 16
+
+// sharePart tells whether two texts have secretPart bytes in a row in common,
+// in time that grows with the sum of their lengths, not the product: a stranger
+// may choose both.
 func sharePart(a, b string) bool {
-	const part = 8
 	if len(a) > len(b) {
 		a, b = b, a
 	}
-	parts := make(map[uint64]bool, len(a))
-	for i := 0; i+part <= len(a); i++ {
-		parts[binary.LittleEndian.Uint64([]byte(a[i:i+part]))] = true
+	parts := make(map[string]bool, len(a))
+	for i := 0; i+secretPart <= len(a); i++ {
+		parts[a[i:i+secretPart]] = true
 	}
-	for i := 0; i+part <= len(b); i++ {
-		if parts[binary.LittleEndian.Uint64([]byte(b[i:i+part]))] {
+	for i := 0; i+secretPart <= len(b); i++ {
+		if parts[b[i:i+secretPart]] {
 			return true
 		}
 	}
 	return false
 }
 
-// maskError masks the text of an error that repeats a secret, such as one of
-// net/http about a malformed answer.
+// maskError masks the text of an error of the HTTP client that repeats a
+// secret, such as one about an answer that it can't read.
 func (c *call) maskError(err error) error {
 	text := err.Error()
 	if without := c.withoutSecrets(text); without != text {

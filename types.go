@@ -258,8 +258,11 @@ type ResponseMetadata struct {
 	// HostId is the x-amz-id-2 header, which this service seldom sends.
 	HostId string
 
+	// HTTPStatusCode is the status of the answer, such as 200.
 	HTTPStatusCode int
-	HTTPHeaders    http.Header
+
+	// HTTPHeaders are the headers of the answer, not to be changed.
+	HTTPHeaders http.Header
 
 	// RetryAttempts counts the attempts after the first one.
 	RetryAttempts int
@@ -278,7 +281,8 @@ func mask(secret string) string {
 // Format masks RegistrationToken under every verb of fmt, and so under slog's
 // TextHandler; its JSONHandler leaves the field out. fmt calls no methods on
 // what it reaches through an unexported field: a struct of yours that holds a
-// request in one must mask it itself.
+// request in one must mask it itself. One that embeds a request is printed as
+// that request alone.
 func (r ResolveCustomerRequest) Format(f fmt.State, verb rune) {
 	type request ResolveCustomerRequest // without the method, which would call itself
 	r.RegistrationToken = mask(r.RegistrationToken)
@@ -288,7 +292,8 @@ func (r ResolveCustomerRequest) Format(f fmt.State, verb rune) {
 // Format masks Signature under every verb of fmt, and so under slog's
 // TextHandler; its JSONHandler leaves the field out. fmt calls no methods on
 // what it reaches through an unexported field: a struct of yours that holds a
-// result in one must mask it itself.
+// result in one must mask it itself. One that embeds a result is printed as
+// that result alone.
 func (r RegisterUsageResult) Format(f fmt.State, verb rune) {
 	type result RegisterUsageResult // without the method, which would call itself
 	r.Signature = mask(r.Signature)

@@ -3,11 +3,27 @@ package metering
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// The types' fields, by kind and by value: this compiles, or does not.
+var _ = []any{
+	MeterUsageRequest{ProductCode: "", Timestamp: time.Time{}, UsageDimension: "", UsageQuantity: int32(0), DryRun: false, UsageAllocations: []UsageAllocation{}, ClientToken: ""},
+	MeterUsageResult{MeteringRecordId: "", ResponseMetadata: ResponseMetadata{RequestId: "", HostId: "", HTTPStatusCode: 0, HTTPHeaders: http.Header{}, RetryAttempts: 0}},
+	BatchMeterUsageRequest{ProductCode: "", UsageRecords: []UsageRecord{}},
+	BatchMeterUsageResult{Results: []UsageRecordResult{}, UnprocessedRecords: []UsageRecord{}, ResponseMetadata: ResponseMetadata{}},
+	UsageRecord{Timestamp: time.Time{}, CustomerIdentifier: "", CustomerAWSAccountId: "", LicenseArn: "", Dimension: "", Quantity: int32(0), UsageAllocations: []UsageAllocation{}},
+	UsageRecordResult{UsageRecord: UsageRecord{}, MeteringRecordId: "", Status: UsageRecordResultStatus("")},
+	UsageAllocation{AllocatedUsageQuantity: int32(0), Tags: []Tag{{Key: "", Value: ""}}},
+	RegisterUsageRequest{ProductCode: "", PublicKeyVersion: int32(0), Nonce: ""},
+	RegisterUsageResult{PublicKeyRotationTimestamp: time.Time{}, Signature: "", ResponseMetadata: ResponseMetadata{}},
+	ResolveCustomerRequest{RegistrationToken: ""},
+	ResolveCustomerResult{CustomerIdentifier: "", CustomerAWSAccountId: "", LicenseArn: "", ProductCode: "", ResponseMetadata: ResponseMetadata{}},
+}
 
 func TestSecretsAreMasked(t *testing.T) {
 	const secret = "eyJsecret"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"reflect"
 	"regexp"
 	"strings"
@@ -336,9 +337,7 @@ func TestValidateCoversTheModel(t *testing.T) {
 
 func TestValidationComesBeforeTheNetwork(t *testing.T) {
 	calls := 0
-	c := testClient(doFunc(nil), func(o *Options) {
-		o.HTTPClient = countingClient{&calls}
-	})
+	c := testClient(func(*http.Request) (*http.Response, error) { calls++; return answer(200, "{}"), nil })
 	invalid := &BatchMeterUsageRequest{}
 	requirePaths(t, send(c, invalid), "ProductCode", "UsageRecords")
 	require.Zero(t, calls)

@@ -4,16 +4,21 @@
 //	go run ./examples/quickstart
 //
 // calls the simulated service in its own process: no account, no credentials,
-// no network. With -endpoint URL it calls any other server, and with -aws AWS
-// itself, with the ordinary configuration (environment, shared files, roles).
-// What it reports there is billed to a real buyer, so each step waits for the
-// flags that it needs:
+// no network. With -endpoint URL it calls any other server in the same way,
+// with the credentials test and test; flags say what that server knows:
+//
+//	go run ./examples/quickstart -endpoint http://127.0.0.1:8085 -product-code prod-1 -token TOKEN
+//
+// With -aws it calls AWS itself, with the ordinary configuration (environment,
+// shared files, roles). What it reports there is billed to a real buyer, so each
+// step waits for the flags that it needs:
 //
 //	go run ./examples/quickstart -aws -token TOKEN
 //	go run ./examples/quickstart -aws -product-code P -dimension D -quantity 3 -account 123456789012
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -51,7 +56,8 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("quickstart", flag.ExitOnError)
 	endpoint := flags.String("endpoint", "", "call the server at this `URL` instead of the simulated service")
 	onAWS := flags.Bool("aws", false, "call AWS (or -endpoint) with the ordinary AWS configuration")
-	fromFlags := pathFlags(flags)
+	var u usage
+	u.addFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -64,16 +70,17 @@ func run(ctx context.Context, args []string) error {
 		if cfg, err = config.LoadDefaultConfig(ctx); err != nil {
 			return err
 		}
-		p = fromFlags()
+		p = u.asFarAsGiven()
 	case *endpoint != "":
 		cfg.Region = "us-east-1"
 		cfg.Credentials = credentials.NewStaticCredentialsProvider("test", "test", "")
-		p = fromFlags()
+		p = u.whole()
 	default:
 		srv := meteringtest.NewServer()
 		defer srv.Close()
 		cfg = srv.Config()
-		p = simulatedPath(srv)
+		u.token = subscribe(srv)
+		p = u.whole()
 	}
 	client := metering.NewFromConfig(cfg, func(o *metering.Options) {
 		if *endpoint != "" {
@@ -88,67 +95,92 @@ func run(ctx context.Context, args []string) error {
 	)
 }
 
-// lastHour is the hour to report: it is over, and the first report closes it.
-func lastHour() time.Time { return time.Now().UTC().Truncate(time.Hour).Add(-time.Hour) }
-
-// simulatedPath makes what happens at AWS Marketplace happen in the simulated
-// service.
-func simulatedPath(srv *meteringtest.Server) path {
+// subscribe makes happen in the simulated service what happens at AWS
+// Marketplace, and returns the token that the buyer's browser brings.
+func subscribe(srv *meteringtest.Server) (token string) {
 	srv.AddProduct(meteringtest.Product{ProductCode: "prod-1", Dimensions: []string{"users"}})
 	buyer := srv.Subscribe("prod-1", "123456789012")
-	fmt.Println("A buyer subscribes to prod-1 on AWS Marketplace, and arrives with a token.")
-	fmt.Println()
-	return path{
-		resolve: &metering.ResolveCustomerRequest{RegistrationToken: srv.RegistrationToken(buyer)},
-		batch: &metering.BatchMeterUsageRequest{
-			ProductCode: "prod-1",
-			UsageRecords: []metering.UsageRecord{
-				{Timestamp: lastHour(), CustomerAWSAccountId: buyer.CustomerAWSAccountId, Dimension: "users", Quantity: 12},
-				{Timestamp: lastHour(), CustomerAWSAccountId: "999999999999", Dimension: "users", Quantity: 3},
-				{Timestamp: lastHour(), CustomerAWSAccountId: buyer.CustomerAWSAccountId, Dimension: "users", Quantity: 13},
-			},
-		},
-		meter:    &metering.MeterUsageRequest{ProductCode: "prod-1", Timestamp: lastHour(), UsageDimension: "users", UsageQuantity: 12},
-		register: &metering.RegisterUsageRequest{ProductCode: "prod-1", PublicKeyVersion: 1, Nonce: metering.NewClientToken()},
+	fmt.Print("A buyer subscribes to prod-1 on AWS Marketplace, and arrives with a token.\n\n")
+	return srv.RegistrationToken(buyer)
+}
+
+// usage is what the flags say. A quantity below 0 is not given.
+type usage struct {
+	token, productCode, dimension, account, licenseArn string
+	quantity, keyVersion                               int64
+}
+
+func (u *usage) addFlags(flags *flag.FlagSet) {
+	u.quantity = -1
+	flags.StringVar(&u.token, "token", "", "registration `token`, for ResolveCustomer")
+	flags.StringVar(&u.productCode, "product-code", "", "`product` to report for (prod-1, but on AWS)")
+	flags.StringVar(&u.dimension, "dimension", "", "`dimension` to report (users, but on AWS)")
+	flags.Func("quantity", "`quantity` to report for the last hour, which it closes (12, but on AWS)", func(s string) (err error) {
+		u.quantity, err = strconv.ParseInt(s, 10, 32)
+		return err
+	})
+	flags.StringVar(&u.account, "account", "", "buyer's AWS `account`, for BatchMeterUsage; on AWS, MeterUsage is called without it (123456789012, but on AWS)")
+	flags.StringVar(&u.licenseArn, "license-arn", "", "buyer's `licence`, instead of -product-code where the product has concurrent agreements")
+	flags.Func("key-version", "`version` of the product's public key, for RegisterUsage (1, but on AWS)", func(s string) (err error) {
+		u.keyVersion, err = strconv.ParseInt(s, 10, 32)
+		return err
+	})
+}
+
+// lastHour is the hour to report: it is over, and the first report closes it.
+var lastHour = time.Now().UTC().Truncate(time.Hour).Add(-time.Hour)
+
+func (u usage) record() metering.UsageRecord {
+	return metering.UsageRecord{
+		Timestamp:            lastHour,
+		CustomerAWSAccountId: u.account,
+		LicenseArn:           u.licenseArn,
+		Dimension:            u.dimension,
+		Quantity:             int32(u.quantity),
 	}
 }
 
-// pathFlags returns a function that makes the path that the parsed flags ask
-// for.
-func pathFlags(flags *flag.FlagSet) func() path {
-	token := flags.String("token", "", "registration `token`, for ResolveCustomer")
-	productCode := flags.String("product-code", "", "`product` to report for")
-	dimension := flags.String("dimension", "", "`dimension` to report")
-	quantity := int64(-1)
-	flags.Func("quantity", "`quantity` to report for the last hour: it is billed, and closes the hour", func(s string) (err error) {
-		quantity, err = strconv.ParseInt(s, 10, 32)
-		return err
-	})
-	account := flags.String("account", "", "buyer's AWS `account`, for BatchMeterUsage; without it, MeterUsage is called")
-	licenseArn := flags.String("license-arn", "", "buyer's `licence`, instead of -product-code where the product has concurrent agreements")
-	keyVersion := flags.Int("key-version", 0, "`version` of the product's public key, for RegisterUsage")
-	return func() (p path) {
-		if *token != "" {
-			p.resolve = &metering.ResolveCustomerRequest{RegistrationToken: *token}
-		}
-		switch {
-		case quantity < 0:
-		case *account != "":
-			p.batch = &metering.BatchMeterUsageRequest{ProductCode: *productCode, UsageRecords: []metering.UsageRecord{{
-				Timestamp:            lastHour(),
-				CustomerAWSAccountId: *account,
-				LicenseArn:           *licenseArn,
-				Dimension:            *dimension,
-				Quantity:             int32(quantity),
-			}}}
-		default:
-			p.meter = &metering.MeterUsageRequest{ProductCode: *productCode, Timestamp: lastHour(), UsageDimension: *dimension, UsageQuantity: int32(quantity)}
-		}
-		if *keyVersion > 0 {
-			p.register = &metering.RegisterUsageRequest{ProductCode: *productCode, PublicKeyVersion: int32(*keyVersion), Nonce: metering.NewClientToken()}
-		}
-		return p
+// asFarAsGiven has the requests that the flags are enough for, and nothing
+// that nobody asked for.
+func (u usage) asFarAsGiven() (p path) {
+	if u.token != "" {
+		p.resolve = &metering.ResolveCustomerRequest{RegistrationToken: u.token}
 	}
+	switch {
+	case u.quantity < 0:
+	case u.account != "":
+		p.batch = &metering.BatchMeterUsageRequest{ProductCode: u.productCode, UsageRecords: []metering.UsageRecord{u.record()}}
+	default:
+		p.meter = &metering.MeterUsageRequest{ProductCode: u.productCode, Timestamp: lastHour, UsageDimension: u.dimension, UsageQuantity: int32(u.quantity)}
+	}
+	if u.keyVersion > 0 {
+		p.register = &metering.RegisterUsageRequest{ProductCode: u.productCode, PublicKeyVersion: int32(u.keyVersion), Nonce: metering.NewClientToken()}
+	}
+	return p
+}
+
+// whole has all the requests, with defaults for what the flags leave out, and
+// records that a server refuses.
+func (u usage) whole() path {
+	u.productCode = cmp.Or(u.productCode, "prod-1")
+	u.dimension = cmp.Or(u.dimension, "users")
+	u.keyVersion = cmp.Or(u.keyVersion, 1)
+	if u.quantity < 0 {
+		u.quantity = 12
+	}
+	software := u
+	software.account = ""
+	p := software.asFarAsGiven()
+
+	u.account = cmp.Or(u.account, "123456789012")
+	if u.licenseArn != "" {
+		u.productCode = ""
+	}
+	accepted, refused, duplicate := u.record(), u.record(), u.record()
+	refused.CustomerAWSAccountId = "999999999999"
+	duplicate.Quantity++
+	p.batch = &metering.BatchMeterUsageRequest{ProductCode: u.productCode, UsageRecords: []metering.UsageRecord{accepted, refused, duplicate}}
+	return p
 }
 
 // begin names a step, and says so if it is left out.

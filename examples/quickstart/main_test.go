@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seed-b0a93349/metering/meteringtest"
 )
@@ -47,35 +46,29 @@ func TestSimulated(t *testing.T) {
 		t.Fatal(err)
 	}
 	requireContains(t, text, "account 123456789012 bought prod-1",
-		"12 users: Success, billed as", "3 users: CustomerNotSubscribed, NOT BILLED", "13 users: DuplicateRecord, the hour has a record already",
+		"12 users: Success, billed as", "12 users: CustomerNotSubscribed, NOT BILLED", "13 users: DuplicateRecord, the hour has a record already",
 		"0 to be sent again", "may meter", "yes, signed in")
 }
 
 func TestEndpoint(t *testing.T) {
 	srv := meteringtest.NewServer()
 	defer srv.Close()
-	srv.AddProduct(meteringtest.Product{ProductCode: "prod-1", Dimensions: []string{"users"}})
+	srv.AddProduct(meteringtest.Product{ProductCode: "prod-1", Dimensions: []string{"users", "seats"}})
 	buyer := srv.Subscribe("prod-1", "123456789012")
 
-	text, err := output(t, "-endpoint", srv.URL)
+	text, err := output(t, "-endpoint", srv.URL, "-token", srv.RegistrationToken(buyer))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := srv.RequestCount(); n != 0 {
-		t.Errorf("%d requests without the flags that steps need", n)
-	}
-	if n := strings.Count(text, "left out"); n != 4 {
-		t.Errorf("%d steps left out in:\n%s", n, text)
-	}
+	requireContains(t, text, "bought prod-1", "12 users: Success, billed as", "CustomerNotSubscribed", "DuplicateRecord", "may meter", "yes, signed in")
 
-	text, err = output(t, "-endpoint", srv.URL, "-token", srv.RegistrationToken(buyer), "-product-code", "prod-1", "-dimension", "users", "-quantity", "3", "-account", buyer.CustomerAWSAccountId)
+	text, err = output(t, "-endpoint", srv.URL, "-dimension", "seats", "-quantity", "3")
 	if err != nil {
 		t.Fatal(err)
 	}
-	requireContains(t, text, "bought prod-1", "3 users: Success")
-	records := srv.Records()
-	if len(records) != 1 || records[0].Quantity != 3 || !records[0].Hour.Before(time.Now().Truncate(time.Hour)) {
-		t.Errorf("%+v", records)
+	requireContains(t, text, "left out: it needs -token", "3 seats: Success")
+	if n := len(srv.Records()); n != 4 {
+		t.Errorf("%d records", n)
 	}
 
 	_, err = output(t, "-endpoint", srv.URL, "-token", "expired")
@@ -88,16 +81,29 @@ func TestAWS(t *testing.T) {
 	srv := meteringtest.NewServer()
 	defer srv.Close()
 	srv.AddProduct(meteringtest.Product{ProductCode: "prod-1", Dimensions: []string{"users"}})
-	t.Setenv("AWS_ENDPOINT_URL_MARKETPLACE_METERING", srv.URL)
-	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
-	t.Setenv("AWS_REGION", "us-east-1")
-	for _, name := range []string{"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"} { // not this machine's
-		t.Setenv(name, filepath.Join(t.TempDir(), "none"))
+	for _, setting := range os.Environ() { // not this machine's configuration
+		if name, value, _ := strings.Cut(setting, "="); strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, value) // puts it back in the end
+			os.Unsetenv(name)
+		}
 	}
-	t.Setenv("AWS_PROFILE", "")
+	none := filepath.Join(t.TempDir(), "none")
+	for name, value := range map[string]string{
+		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_REGION": "us-east-1",
+		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+		"AWS_ENDPOINT_URL_MARKETPLACE_METERING": srv.URL,
+	} {
+		t.Setenv(name, value)
+	}
 
-	text, err := output(t, "-aws", "-product-code", "prod-1", "-dimension", "users", "-quantity", "3", "-key-version", "1")
+	text, err := output(t, "-aws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := srv.RequestCount(); n != 0 || strings.Count(text, "left out") != 4 {
+		t.Errorf("%d requests without the flags that steps need, and\n%s", n, text)
+	}
+	text, err = output(t, "-aws", "-product-code", "prod-1", "-dimension", "users", "-quantity", "3", "-key-version", "1")
 	if err != nil {
 		t.Fatal(err)
 	}
