@@ -43,6 +43,9 @@ func (s *Service) batchMeterUsage(c *call) (any, *apiError) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.checkStore(); err != nil {
+		return nil, err
+	}
 	p, err := s.batchProduct(orEmpty(code), records)
 	if err != nil {
 		return nil, err
@@ -50,20 +53,30 @@ func (s *Service) batchMeterUsage(c *call) (any, *apiError) {
 	if err := s.checkCustomers(records); err != nil {
 		return nil, err
 	}
-	for _, r := range records {
-		if err := p.checkDimension(*r.Dimension); err != nil {
+	dimensions := make([]int32, len(records)) // indices
+	for i, r := range records {
+		if dimensions[i], err = p.checkDimension(*r.Dimension); err != nil {
 			return nil, err
 		}
-		if err := checkTimestamp(c.now, r.Timestamp.t, 24*time.Hour); err != nil {
+		if err := s.checkTimestamp(c.now, r.Timestamp.t, 24*time.Hour); err != nil {
 			return nil, err
 		}
 		if err := checkAllocations(orZero(r.Quantity), r.UsageAllocations); err != nil {
 			return nil, err
 		}
 	}
-	out := batchMeterUsageResult{Results: []wireResult{}, UnprocessedRecords: []wireRecord{}}
-	for _, r := range records {
-		id, status := s.acceptRecord(c.now, p, r)
+	out := batchMeterUsageResult{Results: make([]wireResult, 0, len(records)), UnprocessedRecords: []wireRecord{}}
+	omit := c.fault.OmitSuccess
+	for i, r := range records {
+		if i < c.fault.Unprocessed {
+			out.UnprocessedRecords = append(out.UnprocessedRecords, r)
+			continue
+		}
+		id, status := s.acceptRecord(c, p, r, dimensions[i])
+		if status == "Success" && omit > 0 {
+			omit--
+			continue
+		}
 		out.Results = append(out.Results, wireResult{r, id, status})
 	}
 	return out, nil
@@ -171,7 +184,7 @@ func (s *Service) checkCustomers(records []wireRecord) *apiError {
 
 // acceptRecord returns the MeteringRecordId and status of a record of a
 // request that has passed every check. It needs s.mu held.
-func (s *Service) acceptRecord(now time.Time, p *product, r wireRecord) (id, status string) {
+func (s *Service) acceptRecord(c *call, p *product, r wireRecord, dimension int32) (id, status string) {
 	a := p.byIdentifier[orEmpty(r.CustomerIdentifier)]
 	switch {
 	case r.LicenseArn != nil:
@@ -179,35 +192,49 @@ func (s *Service) acceptRecord(now time.Time, p *product, r wireRecord) (id, sta
 	case r.CustomerAWSAccountId != nil:
 		a = p.byAccount[*r.CustomerAWSAccountId]
 	}
-	if a == nil || !a.ends.IsZero() && !now.Before(a.ends) {
-		return "", "CustomerNotSubscribed"
+	record := Record{
+		Operation:            "BatchMeterUsage",
+		ProductCode:          p.ProductCode,
+		CustomerIdentifier:   orEmpty(r.CustomerIdentifier),
+		CustomerAWSAccountId: orEmpty(r.CustomerAWSAccountId),
+		LicenseArn:           orEmpty(r.LicenseArn),
+		Dimension:            p.Dimensions[dimension],
+		Timestamp:            r.Timestamp.t,
+		Hour:                 r.Timestamp.t.Truncate(time.Hour),
+		Quantity:             int32(orZero(r.Quantity)),
 	}
-	quantity := orZero(r.Quantity)
-	content := canonicalUsage(quantity, r.UsageAllocations)
-	hour := r.Timestamp.t.Truncate(time.Hour)
-	key := recordKey{p, a, *r.Dimension, hour.Unix()}
+	refused := func(status, message string) (string, string) {
+		record.UsageAllocations = exported(r.UsageAllocations)
+		s.refusals.add(Refusal{Time: c.now, RequestId: c.id, Operation: record.Operation, Reason: status, Message: message, Record: record})
+		return record.MeteringRecordId, status
+	}
+	if a == nil {
+		return refused("CustomerNotSubscribed", "The customer has never bought the product.")
+	}
+	if !a.ends.IsZero() && !c.now.Before(a.ends) {
+		return refused("CustomerNotSubscribed", "The customer's agreement ended, and the time for final records is over.")
+	}
+	content := canonicalUsage(orZero(r.Quantity), r.UsageAllocations)
+	key := recordKey{a, dimension, hoursSince1970(record.Hour)}
 	if first, ok := s.accepted[key]; ok {
 		// Not billed, but with the id of the record that stands, so that code
 		// which takes an id for a success is found out.
-		if first.content != content || s.opts.DuplicateIdentical {
-			return first.id, "DuplicateRecord"
+		record.MeteringRecordId = first.id.String()
+		switch {
+		case first.content != content:
+			return refused("DuplicateRecord", "The hour is reported with another quantity or other allocations, which stand.")
+		case s.opts.DuplicateIdentical:
+			return refused("DuplicateRecord", "The hour is reported already, in the same way.")
 		}
-		return first.id, "Success"
+		return record.MeteringRecordId, "Success"
 	}
-	id = newUUID()
-	s.accepted[key] = acceptance{id, content}
-	s.records = append(s.records, Record{
-		Operation:            "BatchMeterUsage",
-		MeteringRecordId:     id,
-		ProductCode:          p.ProductCode,
-		CustomerIdentifier:   a.buyer.CustomerIdentifier,
-		CustomerAWSAccountId: a.buyer.CustomerAWSAccountId,
-		LicenseArn:           a.buyer.LicenseArn,
-		Dimension:            *r.Dimension,
-		Timestamp:            r.Timestamp.t,
-		Hour:                 hour,
-		Quantity:             int32(quantity),
-		UsageAllocations:     exported(r.UsageAllocations),
-	})
-	return id, "Success"
+	first := acceptance{newUUID(), content}
+	s.accepted[key] = first
+	record.MeteringRecordId = first.id.String()
+	record.CustomerIdentifier = a.buyer.CustomerIdentifier
+	record.CustomerAWSAccountId = a.buyer.CustomerAWSAccountId
+	record.LicenseArn = a.buyer.LicenseArn
+	record.UsageAllocations = exported(r.UsageAllocations)
+	s.records.add(record)
+	return record.MeteringRecordId, "Success"
 }

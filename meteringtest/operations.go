@@ -8,7 +8,7 @@ import (
 )
 
 // meterUsage is called by the buyer's software, so that there is no customer
-// in it. All callers are taken for one instance of the software.
+// in it. An access key is taken for one instance of the software.
 func (s *Service) meterUsage(c *call) (any, *apiError) {
 	code := c.string(c.members["ProductCode"])
 	at := c.timestamp(c.members["Timestamp"])
@@ -41,14 +41,21 @@ func (s *Service) meterUsage(c *call) (any, *apiError) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.entitledProduct(*code)
+	p, err := s.runningProduct(*code)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.checkDimension(*dimension); err != nil {
+	if s.softwareIn != s.opts.Region {
+		return nil, refuse("InvalidEndpointRegionException", "The software does not run in this endpoint's Region.")
+	}
+	if p.notEntitled {
+		return nil, notEntitled()
+	}
+	dim, err := p.checkDimension(*dimension)
+	if err != nil {
 		return nil, err
 	}
-	if err := checkTimestamp(c.now, at.t, 6*time.Hour); err != nil {
+	if err := s.checkTimestamp(c.now, at.t, 6*time.Hour); err != nil {
 		return nil, err
 	}
 	quantity := orZero(usage)
@@ -61,29 +68,37 @@ func (s *Service) meterUsage(c *call) (any, *apiError) {
 
 	type result struct{ MeteringRecordId string }
 	content := canonicalUsage(quantity, allocations)
-	request := fmt.Sprintf("%q %q %d %s", *code, *dimension, at.t.UnixMicro(), content)
+	request := digestOf(fmt.Appendf(nil, "%q %q %d %x", *code, *dimension, at.t.UnixMicro(), content))
 	if token != nil {
-		if first, ok := s.clientTokens[*token]; ok {
+		if first, ok := s.clientTokens[digestOf([]byte(*token))]; ok {
 			if first.content != request {
 				return nil, refuse("IdempotencyConflictException", "The ClientToken was used with other parameters.")
 			}
-			return result{first.id}, nil
+			return result{first.id.String()}, nil
 		}
 	}
+	caller := p.byCaller[c.caller]
+	if caller == nil {
+		caller = &agreement{}
+		p.byCaller[c.caller] = caller
+	}
 	hour := at.t.Truncate(time.Hour)
-	key := recordKey{product: p, dimension: *dimension, hour: hour.Unix()}
+	key := recordKey{caller, dim, hoursSince1970(hour)}
 	first, ok := s.accepted[key]
+	if s.agentCore {
+		ok = false
+	}
 	if ok && first.content != content {
 		return nil, refuse("DuplicateRequestException", "The hour %s of %s is reported with another quantity.", hour.Format(time.RFC3339), *dimension)
 	}
 	if !ok {
 		first = acceptance{newUUID(), content}
 		s.accepted[key] = first
-		s.records = append(s.records, Record{
+		s.records.add(Record{
 			Operation:        "MeterUsage",
-			MeteringRecordId: first.id,
+			MeteringRecordId: first.id.String(),
 			ProductCode:      p.ProductCode,
-			Dimension:        *dimension,
+			Dimension:        p.Dimensions[dim],
 			Timestamp:        at.t,
 			Hour:             hour,
 			Quantity:         int32(quantity),
@@ -92,9 +107,9 @@ func (s *Service) meterUsage(c *call) (any, *apiError) {
 		})
 	}
 	if token != nil {
-		s.clientTokens[*token] = acceptance{first.id, request}
+		s.clientTokens[digestOf([]byte(*token))] = acceptance{first.id, request}
 	}
-	return result{first.id}, nil
+	return result{first.id.String()}, nil
 }
 
 func (s *Service) registerUsage(c *call) (any, *apiError) {
@@ -120,7 +135,7 @@ func (s *Service) registerUsage(c *call) (any, *apiError) {
 		return nil, err
 	}
 
-	key, err := s.registerKey(*code, *version)
+	key, rotated, err := s.registerKey(c, *code, *version)
 	if err != nil {
 		return nil, err
 	}
@@ -128,23 +143,43 @@ func (s *Service) registerUsage(c *call) (any, *apiError) {
 	if signErr != nil {
 		return nil, refuse("InternalServiceErrorException", "Signing failed.")
 	}
-	return struct{ Signature string }{signature}, nil
+	return struct {
+		PublicKeyRotationTimestamp int64 `json:",omitempty"` // Unix seconds
+		Signature                  string
+	}{rotated, signature}, nil
 }
 
-// registerKey returns the key to sign with. Making a key and signing take long,
-// so they happen without s.mu.
-func (s *Service) registerKey(code string, version int64) (signingKey, *apiError) {
+// registerKey returns the key to sign with, and when it was rotated. Making a
+// key and signing take long, so they happen without s.mu.
+func (s *Service) registerKey(c *call, code string, version int64) (key signingKey, rotated int64, err *apiError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.entitledProduct(code)
+	p, err := s.runningProduct(code)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	key := p.keys[version]
-	if key == nil {
-		return nil, refuse("InvalidPublicKeyVersionException", "The product has no public key of version %d.", version)
+	if s.softwareIn != s.opts.Region {
+		return nil, 0, refuse("InvalidRegionException", "The software does not run in this endpoint's Region.")
 	}
-	return key, nil
+	k := p.key(version)
+	if k == nil {
+		return nil, 0, refuse("InvalidPublicKeyVersionException", "The product has no public key of version %d.", version)
+	}
+	who := [2]string{c.caller, code}
+	again := s.registered[who]
+	s.registered[who] = true
+	if !again || !s.opts.RegisterRefusedOnce {
+		if s.unsupported {
+			return nil, 0, refuse("PlatformNotSupportedException", "AWS Marketplace does not meter software on this platform.")
+		}
+		if p.notEntitled {
+			return nil, 0, notEntitled()
+		}
+	}
+	if !k.rotated.IsZero() && !c.now.Before(k.rotated) {
+		rotated = k.rotated.Unix()
+	}
+	return k.signingKey, rotated, nil
 }
 
 // resolveCustomer never repeats the token in a message: whoever has it can
@@ -167,6 +202,9 @@ func (s *Service) resolveCustomer(c *call) (any, *apiError) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.checkStore(); err != nil {
+		return nil, err
+	}
 	r, ok := s.registrations[*token]
 	if !ok {
 		return nil, refuse("InvalidTokenException", "The registration token is not valid.")
@@ -182,22 +220,29 @@ func (s *Service) resolveCustomer(c *call) (any, *apiError) {
 	}{r.buyer.CustomerIdentifier, r.buyer.CustomerAWSAccountId, r.buyer.LicenseArn, r.buyer.ProductCode}, nil
 }
 
-// entitledProduct returns the product that a buyer's software runs as. It needs
+// runningProduct returns the product that a buyer's software runs as. It needs
 // s.mu held.
-func (s *Service) entitledProduct(code string) (*product, *apiError) {
+func (s *Service) runningProduct(code string) (*product, *apiError) {
+	if err := s.checkStore(); err != nil {
+		return nil, err
+	}
 	p := s.products[code]
 	if p == nil {
 		return nil, refuse("InvalidProductCodeException", "The product code %s is not known.", code)
 	}
-	if p.notEntitled {
-		return nil, refuse("CustomerNotEntitledException", "The customer has no subscription to the product.")
-	}
 	return p, nil
 }
 
-func (p *product) checkDimension(dimension string) *apiError {
-	if slices.Contains(p.Dimensions, dimension) {
-		return nil
-	}
-	return refuse("InvalidUsageDimensionException", "The product %s has no dimension %s.", p.ProductCode, dimension)
+func notEntitled() *apiError {
+	return refuse("CustomerNotEntitledException", "The customer has no subscription to the product.")
 }
+
+// checkDimension returns the dimension's index.
+func (p *product) checkDimension(dimension string) (int32, *apiError) {
+	if i := slices.Index(p.Dimensions, dimension); i >= 0 {
+		return int32(i), nil
+	}
+	return 0, refuse("InvalidUsageDimensionException", "The product %s has no dimension %s.", p.ProductCode, dimension)
+}
+
+func hoursSince1970(hour time.Time) int32 { return int32(hour.Unix() / 3600) }

@@ -2,10 +2,10 @@
 // process for tests: no account, no credentials, no network beyond 127.0.0.1.
 //
 // It speaks the service's own protocol (AWS JSON 1.1), so any client can be
-// pointed at it, and it refuses what the service refuses: wrong types, unknown
-// products and dimensions, timestamps outside their window, a second quantity
-// for an hour that is already reported. A test that passes only because its
-// fake is more generous than AWS proves nothing.
+// pointed at it, and it refuses what the service refuses: wrong signatures and
+// types, unknown products and dimensions, timestamps outside their window, a
+// second quantity for an hour that is already reported. A test that passes only
+// because its fake is more generous than AWS proves nothing.
 //
 // # A complete test
 //
@@ -25,38 +25,67 @@
 // # State
 //
 // A [Service] starts empty. [Service.AddProduct], [Service.Subscribe],
-// [Service.Unsubscribe], [Service.RegistrationToken] and [Service.SetEntitled]
-// arrange what the seller and its buyers have done before or between calls.
-// They panic on a mistake of the test, such as a product that was never added,
-// and say what to do; a request never makes the service panic.
+// [Service.Unsubscribe], [Service.RegistrationToken], [Service.AddPublicKey],
+// [Service.ExpirePublicKey] and [Service.SetEntitled] arrange what the seller
+// and its buyers have done before or between calls; [Service.RunIn],
+// [Service.RunOnAgentCore] and [Service.SetPlatformSupported] where the
+// buyer's software runs; [Service.SetPermitted], [Service.DisableOperation] and
+// [Service.SetOutage] what AWS makes of its callers. They panic on a mistake of
+// the test, such as a product that was never added, and say what to do; no
+// request makes the service panic, unless a [Fault] drops its connection.
 //
-// [Service.Records] lists what was accepted, and so would be billed.
-// [Service.Requests] lists what arrived, the refused calls and retries
-// included. [Service.FailNext] makes the next calls fail.
+// [Service.Records] lists what was accepted, and so would be billed;
+// [Service.Refused] what was not, and why; [Service.Requests] what arrived,
+// retries included.
+//
+// # Signatures
+//
+// Every request has to be signed (Signature Version 4) with one of
+// [Options.Credentials], for the service's Region, no more than 5 minutes ago.
+// [Server.Config] does all of that. Any other client needs the access key
+// "test" with the secret "test", the Region us-east-1, and the service's URL.
 //
 // # Time
 //
-// Every rule about time reads [Options.Now], so a test moves its own clock
-// instead of sleeping. No goroutine works in the background.
+// Every rule about usage reads the service's own clock: [Options.Now], which
+// [Service.SetTime] and [Service.Advance] move on, so a test does not sleep. No
+// goroutine works in the background.
+//
+// With [Options.InMemory] a test runs inside testing/synctest, retries and
+// waiting included, in no time: a real socket never lets its clock advance.
+// Close the server before the bubble ends.
+//
+// # Faults
+//
+// [Service.Inject] makes calls fail in the ways that networks and services
+// have: errors, proxies' pages, latency, connections dropped before or after
+// the work, answers cut short or incomplete. [Service.FailNext] is its short
+// form. [Options.Quotas] throttles as AWS does.
 //
 // # What is not known
 //
-// AWS does not document everything. [Options.DuplicateIdentical] chooses
-// between the two readings of a record sent again unchanged; [MaxAhead],
-// [FinalRecords] and [RegistrationTokenLifetime] are values that this package
-// had to settle on.
+// AWS does not document everything. [Options.DuplicateIdentical],
+// [Options.MaxAhead] and [Options.RegisterRefusedOnce] choose between readings,
+// and software has to be right under all of them; [FinalRecords] and
+// [RegistrationTokenLifetime] are values that this package had to settle on.
+// The texts of messages are its own for the most part.
 package meteringtest
 
 import (
-	"crypto/rand"
+	cryptorand "crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 const (
@@ -68,20 +97,39 @@ const (
 	// [Service.Unsubscribe]. AWS says about one hour.
 	FinalRecords = time.Hour
 
-	// MaxAhead is how far a record's timestamp may lie in the future of the
-	// service's clock. The real tolerance is not known: software should report
-	// past hours only, and a test should not lean on this value.
-	MaxAhead = 5 * time.Minute
-
-	// MaxRequests is how many requests [Service.Requests] remembers.
+	// MaxRequests is how many entries [Service.Requests] and [Service.Refused]
+	// remember unless [Options.KeepRecords] says otherwise.
 	MaxRequests = 10_000
+
+	defaultMaxAhead = 5 * time.Minute
 )
 
 // Options configures a [Service]. The zero value is ready for use.
 type Options struct {
-	// Now is the service's clock. It is called for each request and by the
+	// Now is what the service's clock starts from; [Service.SetTime] and
+	// [Service.Advance] add to it. It is called for each request and by the
 	// set-up methods, from several goroutines at a time. Nil means time.Now.
 	Now func() time.Time
+
+	// SignatureNow is the clock that signatures are held against (they are good
+	// for 5 minutes either way) and that the Date header of answers tells, from
+	// which clients correct their own. Nil means time.Now and not the service's
+	// clock, because clients sign with their machine's time, which a test can't
+	// move. A test of a client whose clock is wrong sets it.
+	SignatureNow func() time.Time
+
+	// Credentials are who may call. Empty means one pair, with the access key
+	// "test" and the secret "test". [Server.Config] uses the first of them.
+	// Requests must carry the SessionToken of those that have one, and those
+	// that can expire are refused from Expires on, by the service's clock. An
+	// AccountID tells whose quota a request counts against; credentials
+	// without one share an account. An access key stands for one instance,
+	// task or pod that runs the software; AWS tells them apart by other means.
+	Credentials []aws.Credentials
+
+	// Region is the Region that the service stands in, that signatures have to
+	// name, and that [Server.Config] names. Empty means us-east-1.
+	Region string
 
 	// DuplicateIdentical makes BatchMeterUsage answer a record that is sent
 	// again unchanged with the status DuplicateRecord. By default it is
@@ -90,9 +138,40 @@ type Options struct {
 	// be right under either: run its tests with both.
 	DuplicateIdentical bool
 
-	// Region is the Region that the service stands in and that
-	// [Server.Config] names. Empty means us-east-1.
-	Region string
+	// MaxAhead is how far a record's timestamp may lie in the future of the
+	// service's clock. 0 means 5 minutes; a negative duration tolerates
+	// nothing. AWS's tolerance is not known: software should report past hours
+	// only, and then has no need of any.
+	MaxAhead time.Duration
+
+	// RegisterRefusedOnce makes RegisterUsage refuse (not entitled, platform
+	// not supported) only the first call for a product of each access key, and
+	// let every later one succeed. By default each call is refused. AWS says
+	// that only the first call throws, not what a later one answers: software
+	// that goes on after a refusal must not take a later success for payment.
+	RegisterRefusedOnce bool
+
+	// Quotas holds each account to 10 BatchMeterUsage, 10 MeterUsage and 5
+	// RegisterUsage requests a second, in buckets that hold a second's worth,
+	// by the service's clock. What goes beyond is answered with
+	// ThrottlingException. Every request that is signed rightly counts when it
+	// arrives, also one that is then refused or hit by a [Fault]; one that was
+	// throttled does not.
+	Quotas bool
+
+	// KeepRecords bounds each of the lists that Records, Refused and Requests
+	// return: they keep the newest. It does not bound what makes a record a
+	// duplicate, which takes about 100 bytes for each. 0 means every record and
+	// [MaxRequests] refusals and requests. NewService panics if it is negative.
+	KeepRecords int
+
+	// InMemory makes NewServer listen in memory instead of on a socket, for
+	// tests inside testing/synctest. NewService ignores it.
+	InMemory bool
+
+	// Seed starts the draws for [Fault.Probability]: the same seed makes the
+	// same draws. Concurrent requests still race for them.
+	Seed uint64
 }
 
 // Product is something that a seller has listed.
@@ -116,80 +195,57 @@ type Buyer struct {
 	LicenseArn           string // only for a product with ConcurrentAgreements
 }
 
-// Record is a usage record that the service accepted and would bill.
-type Record struct {
-	Operation        string // BatchMeterUsage or MeterUsage
-	MeteringRecordId string
-	ProductCode      string
-
-	// Who is billed, with every identifier that the buyer has, whichever the
-	// request used. All three are empty for MeterUsage, where the buyer is
-	// whoever runs the software.
-	CustomerIdentifier   string
-	CustomerAWSAccountId string
-	LicenseArn           string
-
-	Dimension        string
-	Timestamp        time.Time // as sent, to the microsecond, in UTC
-	Hour             time.Time // Timestamp rounded down to the hour
-	Quantity         int32
-	UsageAllocations []UsageAllocation // read only: the service keeps the same slice
-	ClientToken      string            // MeterUsage only
-}
-
-// UsageAllocation is the part of a record's quantity that belongs to a set of
-// tags.
-type UsageAllocation struct {
-	AllocatedUsageQuantity int32
-	Tags                   []Tag
-}
-
-// Tag is a key and a value that split usage into allocations.
-type Tag struct {
-	Key   string
-	Value string
-}
-
-// Request is one HTTP request that arrived. A call that its client retried
-// stands here once for each attempt.
-type Request struct {
-	Time         time.Time
-	RequestId    string // as answered in X-Amzn-RequestId
-	Operation    string // empty when the request named no operation of the service
-	InvocationId string // Amz-Sdk-Invocation-Id, the same for all attempts of a call
-	Attempt      int    // from the Amz-Sdk-Request header, from 1; 0 when it has none
-	Code         string // the error that was answered; empty for success
-}
-
 // Service is the state of a simulated Metering Service, and an http.Handler
 // that answers for it. Make one with [NewService]. It is safe for concurrent
 // use.
 //
-// It remembers every accepted record for as long as it lives.
+// It remembers which hours are reported for as long as it lives.
 type Service struct {
-	opts Options
+	opts        Options
+	credentials map[string]*aws.Credentials // by access key
+	offset      atomic.Int64                // nanoseconds that the clock is ahead of opts.Now
 
 	mu            sync.Mutex
 	products      map[string]*product
 	byLicence     map[string]*agreement // by LicenseArn
 	registrations map[string]registration
-	records       []Record
 	accepted      map[recordKey]acceptance
-	clientTokens  map[string]acceptance
-	faults        []fault
-	requests      []Request
-	requestCount  int
+	clientTokens  map[digest]acceptance
+	registered    map[[2]string]bool // access key and product code that have called RegisterUsage
+
+	disabled    map[string]bool // operations
+	forbidden   map[string]bool // operations
+	softwareIn  string          // Region
+	agentCore   bool
+	unsupported bool // the platform
+	outage      bool
+
+	faults  []*Fault
+	random  *rand.Rand
+	buckets map[[2]string]*bucket // by account and operation
+
+	records      history[Record]
+	refusals     history[Refusal]
+	requests     history[Request]
+	requestCount int
 }
 
 type product struct {
 	Product
 	byIdentifier map[string]*agreement // by CustomerIdentifier
 	byAccount    map[string]*agreement // by CustomerAWSAccountId
-	keys         map[int64]signingKey  // by PublicKeyVersion
+	byCaller     map[string]*agreement // by access key, for MeterUsage
+	keys         []*publicKey          // version 1 first
 	notEntitled  bool
 }
 
-// agreement is one purchase of a product by one account.
+type publicKey struct {
+	signingKey
+	rotated time.Time // zero while the version is current
+}
+
+// agreement is one purchase of a product by one account. For MeterUsage, which
+// names no buyer, it is the software that calls.
 type agreement struct {
 	buyer Buyer
 	ends  time.Time // no records from then on; zero while subscribed
@@ -200,26 +256,30 @@ type registration struct {
 	expires time.Time
 }
 
-// recordKey is what may be reported once. It has no agreement for MeterUsage.
+// recordKey is what may be reported once. It is small because a test may
+// report millions.
 type recordKey struct {
-	product   *product
-	agreement *agreement
-	dimension string
-	hour      int64 // Unix seconds
+	agreement *agreement // of one product
+	dimension int32      // index in the product's Dimensions
+	hour      int32      // hours since 1970
 }
 
 // acceptance tells what was accepted first under a key or client token.
 type acceptance struct {
-	id      string
-	content string // equal for requests that ask for the same
+	id      uuid
+	content digest // equal for requests that ask for the same
 }
 
-type fault struct {
-	n    int
-	code string
+// digest is the half of a SHA-256, which is plenty to tell contents apart.
+type digest [16]byte
+
+func digestOf(content []byte) digest {
+	sum := sha256.Sum256(content)
+	return digest(sum[:16])
 }
 
-// NewService returns a service without products, configured by optFns.
+// NewService returns a service without products, configured by optFns. It
+// panics if two Credentials have the same access key or one lacks a key.
 func NewService(optFns ...func(*Options)) *Service {
 	var o Options
 	for _, fn := range optFns {
@@ -228,21 +288,69 @@ func NewService(optFns ...func(*Options)) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.SignatureNow == nil {
+		o.SignatureNow = time.Now
+	}
 	if o.Region == "" {
 		o.Region = "us-east-1"
 	}
-	return &Service{
+	if o.MaxAhead == 0 {
+		o.MaxAhead = defaultMaxAhead
+	}
+	o.Credentials = slices.Clone(o.Credentials)
+	if len(o.Credentials) == 0 {
+		o.Credentials = []aws.Credentials{{AccessKeyID: "test", SecretAccessKey: "test", Source: "meteringtest"}}
+	}
+	if o.KeepRecords < 0 {
+		panic("meteringtest: NewService: KeepRecords is negative: give a bound, or 0 for none")
+	}
+	logBound := MaxRequests
+	if o.KeepRecords > 0 {
+		logBound = o.KeepRecords
+	}
+	s := &Service{
 		opts:          o,
+		credentials:   map[string]*aws.Credentials{},
 		products:      map[string]*product{},
 		byLicence:     map[string]*agreement{},
 		registrations: map[string]registration{},
 		accepted:      map[recordKey]acceptance{},
-		clientTokens:  map[string]acceptance{},
+		clientTokens:  map[digest]acceptance{},
+		registered:    map[[2]string]bool{},
+		disabled:      map[string]bool{},
+		forbidden:     map[string]bool{},
+		softwareIn:    o.Region,
+		random:        rand.New(rand.NewPCG(o.Seed, 0)),
+		buckets:       map[[2]string]*bucket{},
+		records:       history[Record]{bound: o.KeepRecords},
+		refusals:      history[Refusal]{bound: logBound},
+		requests:      history[Request]{bound: logBound},
 	}
+	for i, c := range o.Credentials {
+		if c.AccessKeyID == "" || c.SecretAccessKey == "" || s.credentials[c.AccessKeyID] != nil {
+			panic("meteringtest: NewService: give each of Credentials an access key of its own and a secret")
+		}
+		s.credentials[c.AccessKeyID] = &o.Credentials[i]
+	}
+	return s
 }
 
-// AddProduct lists a product. It panics if the product code is empty or
-// already listed, or if a dimension is empty.
+// now reads the service's clock.
+func (s *Service) now() time.Time {
+	return s.opts.Now().Add(time.Duration(s.offset.Load())).UTC()
+}
+
+func (s *Service) signatureNow() time.Time { return s.opts.SignatureNow() }
+
+// SetTime sets the service's clock, which goes on from there as Options.Now
+// goes on. It may be set back.
+func (s *Service) SetTime(t time.Time) { s.offset.Store(int64(t.Sub(s.opts.Now()))) }
+
+// Advance moves the service's clock on by d, or back if d is negative.
+func (s *Service) Advance(d time.Duration) { s.offset.Add(int64(d)) }
+
+// AddProduct lists a product, with version 1 of a public key. It panics if the
+// product code is empty or already listed, or if a dimension is empty.
 func (s *Service) AddProduct(p Product) {
 	if p.ProductCode == "" || slices.Contains(p.Dimensions, "") {
 		panic("meteringtest: AddProduct: give the product a ProductCode and no empty dimension")
@@ -257,7 +365,8 @@ func (s *Service) AddProduct(p Product) {
 		Product:      p,
 		byIdentifier: map[string]*agreement{},
 		byAccount:    map[string]*agreement{},
-		keys:         map[int64]signingKey{1: newSigningKey()},
+		byCaller:     map[string]*agreement{},
+		keys:         []*publicKey{{signingKey: newSigningKey()}},
 	}
 }
 
@@ -285,7 +394,7 @@ func (s *Service) Subscribe(productCode, customerAWSAccountId string) Buyer {
 		a.buyer.LicenseArn = "arn:aws:license-manager::" + customerAWSAccountId + ":license:l-" + hex.EncodeToString(randomBytes(16))
 		s.byLicence[a.buyer.LicenseArn] = a
 	} else {
-		a.buyer.CustomerIdentifier = rand.Text()[:11]
+		a.buyer.CustomerIdentifier = cryptorand.Text()[:11]
 		p.byIdentifier[a.buyer.CustomerIdentifier] = a
 		p.byAccount[customerAWSAccountId] = a
 	}
@@ -297,7 +406,7 @@ func (s *Service) Subscribe(productCode, customerAWSAccountId string) Buyer {
 // Unsubscribing again changes nothing. It panics if Subscribe never returned
 // the buyer.
 func (s *Service) Unsubscribe(b Buyer) {
-	now := s.opts.Now()
+	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.mustAgreement("Unsubscribe", b); a.ends.IsZero() {
@@ -313,7 +422,7 @@ func (s *Service) Unsubscribe(b Buyer) {
 // encode or decode a form field fails in the test. It panics if Subscribe
 // never returned the buyer.
 func (s *Service) RegistrationToken(b Buyer) string {
-	now := s.opts.Now()
+	now := s.now()
 	token := ""
 	for !strings.Contains(token, "+") || !strings.Contains(token, "/") {
 		token = base64.StdEncoding.EncodeToString(randomBytes(100)) // 100 bytes end in "=="
@@ -336,53 +445,101 @@ func (s *Service) SetEntitled(productCode string, entitled bool) {
 
 // PublicKey returns the key that verifies RegisterUsage's signatures: RSA with
 // 3,072 bits in PEM (PKIX), as AWS hands it to a seller. The key is made on
-// first use, which takes a few hundred milliseconds. Every product has
-// version 1.
+// first use, which takes a few hundred milliseconds.
 //
 // It panics if the product is not listed or has no such version.
 func (s *Service) PublicKey(productCode string, version int) []byte {
-	return publicKeyPEM(s.mustKey(productCode, version)())
+	return publicKeyPEM(s.mustKey("PublicKey", productCode, version).signingKey())
 }
 
-// FailNext answers the next n requests with an error code, such as
-// ThrottlingException or InternalServiceErrorException, and does none of their
-// work. Each attempt of a call counts: most AWS clients make 3 before they give
-// up. InternalServiceErrorException has the status 500,
-// IdempotencyConflictException 409, and any other code 400. Requests that name
-// no operation or bear no Authorization are refused as ever and do not count. Calls of FailNext add up and are used in their
-// order. It panics if n is negative or the code is empty.
-func (s *Service) FailNext(n int, code string) {
-	if n < 0 || code == "" {
-		panic("meteringtest: FailNext: give a number of requests and an error code, such as ThrottlingException")
+// AddPublicKey gives a product its next key and returns the version. The older
+// versions stay as they are. It panics if the product is not listed.
+func (s *Service) AddPublicKey(productCode string) (version int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.mustProduct("AddPublicKey", productCode)
+	p.keys = append(p.keys, &publicKey{signingKey: newSigningKey()})
+	return len(p.keys)
+}
+
+// ExpirePublicKey lets a version of a product's key expire at rotation. From
+// then on, by the service's clock, RegisterUsage still signs with it and adds
+// the PublicKeyRotationTimestamp. It panics if the product is not listed or has
+// no such version, or if rotation is the zero time.
+func (s *Service) ExpirePublicKey(productCode string, version int, rotation time.Time) {
+	if rotation.IsZero() {
+		panic("meteringtest: ExpirePublicKey: give the time of the rotation")
+	}
+	key := s.mustKey("ExpirePublicKey", productCode, version)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key.rotated = rotation
+}
+
+// RunIn tells the Region where the buyer's software runs, at first the
+// service's own. Elsewhere MeterUsage answers InvalidEndpointRegionException
+// and RegisterUsage InvalidRegionException.
+func (s *Service) RunIn(region string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.softwareIn = region
+}
+
+// RunOnAgentCore tells whether the buyer's software runs on Bedrock AgentCore
+// Runtime. There every MeterUsage with a ClientToken of its own, or with none,
+// is a record of its own, and the records of an hour are summed.
+func (s *Service) RunOnAgentCore(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.agentCore = on
+}
+
+// SetPlatformSupported tells whether the buyer's software runs on a platform
+// that AWS meters, as it does at first. After false RegisterUsage answers
+// PlatformNotSupportedException.
+func (s *Service) SetPlatformSupported(supported bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsupported = !supported
+}
+
+// DisableOperation makes the operation answer DisabledApiException, as where
+// AWS does not offer it in the Region. It panics on MeterUsage, whose model
+// has no such error, and on an operation that the service does not have.
+func (s *Service) DisableOperation(operation string) {
+	mustOperation("DisableOperation", operation)
+	if operation == "MeterUsage" {
+		panic("meteringtest: DisableOperation: MeterUsage is never disabled: use RunIn for a wrong Region")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n > 0 {
-		s.faults = append(s.faults, fault{n, code})
+	s.disabled[operation] = true
+}
+
+// SetPermitted tells whether the callers' IAM policies allow the operation, as
+// they do at first. After false it answers AccessDeniedException, or
+// UnauthorizedException to a MeterUsage with DryRun. It panics on an operation
+// that the service does not have.
+func (s *Service) SetPermitted(operation string, permitted bool) {
+	mustOperation("SetPermitted", operation)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forbidden[operation] = !permitted
+}
+
+// SetOutage tells whether the service has lost its store: then every request
+// that is well formed is answered with InternalServiceErrorException (500), and
+// nothing is metered.
+func (s *Service) SetOutage(outage bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outage = outage
+}
+
+func mustOperation(method, operation string) {
+	if operations[operation] == nil {
+		panic(fmt.Sprintf("meteringtest: %s: the service has no operation %q: give BatchMeterUsage, MeterUsage, RegisterUsage or ResolveCustomer", method, operation))
 	}
-}
-
-// Records returns the accepted records in the order of their acceptance. A
-// record that was refused, or sent again, is not among them.
-func (s *Service) Records() []Record {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.records)
-}
-
-// Requests returns the last [MaxRequests] requests, oldest first.
-func (s *Service) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.requests[max(0, len(s.requests)-MaxRequests):])
-}
-
-// RequestCount returns how many requests have arrived, forgotten ones
-// included.
-func (s *Service) RequestCount() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.requestCount
 }
 
 // mustProduct needs s.mu held.
@@ -395,14 +552,22 @@ func (s *Service) mustProduct(method, productCode string) *product {
 }
 
 // mustKey returns without making the key, which would hold up every request.
-func (s *Service) mustKey(productCode string, version int) signingKey {
+func (s *Service) mustKey(method, productCode string, version int) *publicKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := s.mustProduct("PublicKey", productCode).keys[int64(version)]
+	key := s.mustProduct(method, productCode).key(int64(version))
 	if key == nil {
-		panic(fmt.Sprintf("meteringtest: PublicKey: %q has no key version %d: ask for version 1", productCode, version))
+		panic(fmt.Sprintf("meteringtest: %s: %q has no key version %d: ask for version 1 or one that AddPublicKey returned", method, productCode, version))
 	}
 	return key
+}
+
+// key returns nil if there is no such version.
+func (p *product) key(version int64) *publicKey {
+	if version < 1 || version > int64(len(p.keys)) {
+		return nil
+	}
+	return p.keys[version-1]
 }
 
 // mustAgreement needs s.mu held.
@@ -417,43 +582,30 @@ func (s *Service) mustAgreement(method string, b Buyer) *agreement {
 	panic(fmt.Sprintf("meteringtest: %s: no such buyer of %q: pass a Buyer that Subscribe returned, unchanged", method, b.ProductCode))
 }
 
-// logRequest remembers a request. It lets the log grow to twice its limit
-// before it drops the older half, so that a request costs no copy of the log.
-func (s *Service) logRequest(r Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.requestCount++
-	if len(s.requests) >= 2*MaxRequests {
-		s.requests = append(s.requests[:0], s.requests[MaxRequests:]...)
-	}
-	s.requests = append(s.requests, r)
-}
-
-// nextFault returns the error that FailNext has asked for, or nil.
-func (s *Service) nextFault() *apiError {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.faults) == 0 {
-		return nil
-	}
-	f := &s.faults[0]
-	err := refuse(f.code, "The test asked for this error.")
-	if f.n--; f.n == 0 {
-		s.faults = s.faults[1:]
-	}
-	return err
-}
-
 func randomBytes(n int) []byte {
 	b := make([]byte, n)
-	rand.Read(b) // never returns an error
+	cryptorand.Read(b) // never returns an error
 	return b
 }
 
+// uuid is a MeteringRecordId or RequestId, in the form that takes least memory.
+type uuid [16]byte
+
 // newUUID returns a random UUID (version 4).
-func newUUID() string {
-	b := randomBytes(16)
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+func newUUID() (u uuid) {
+	cryptorand.Read(u[:]) // never returns an error
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	return u
+}
+
+func (u uuid) String() string {
+	b := make([]byte, 0, 36)
+	for i, part := range [][]byte{u[0:4], u[4:6], u[6:8], u[8:10], u[10:]} {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, part)
+	}
+	return string(b)
 }

@@ -1,8 +1,9 @@
 package meteringtest_test
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/seed-b0a93349/metering/meteringtest"
 	"github.com/stretchr/testify/require"
 )
@@ -78,18 +81,55 @@ func (a answer) code() string {
 	return s
 }
 
-// do sends a request as the protocol wants it, after change has had its way.
-func (s *service) do(operation, body string, change func(*http.Request)) answer {
-	s.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, s.URL+"/", strings.NewReader(body))
-	require.NoError(s.t, err)
+// request is one as the protocol wants it, without a signature.
+func request(t testing.TB, url, operation, body string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, url+"/", strings.NewReader(body))
+	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", "AWSMPMeteringService."+operation)
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=dummy")
+	return req
+}
+
+var testKeys = aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}
+
+// sign signs with the SDK's signer, of which the service knows nothing.
+func sign(t testing.TB, req *http.Request, creds aws.Credentials, service, region string, at time.Time) {
+	t.Helper()
+	body := ""
+	if req.GetBody != nil {
+		r, err := req.GetBody()
+		require.NoError(t, err)
+		b, err := io.ReadAll(r)
+		require.NoError(t, err)
+		body = string(b)
+	}
+	hash := sha256.Sum256([]byte(body))
+	require.NoError(t, v4.NewSigner().SignHTTP(context.Background(), creds, req, hex.EncodeToString(hash[:]), service, region, at))
+}
+
+// signed is a request of the keys that every service knows.
+func signed(t testing.TB, url, operation, body string) *http.Request {
+	t.Helper()
+	req := request(t, url, operation, body)
+	sign(t, req, testKeys, "aws-marketplace", "us-east-1", time.Now())
+	return req
+}
+
+// do sends a request as the protocol wants it, changed and then signed.
+func (s *service) do(operation, body string, change func(*http.Request)) answer {
+	s.t.Helper()
+	req := request(s.t, s.URL, operation, body)
 	if change != nil {
 		change(req)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	sign(s.t, req, testKeys, "aws-marketplace", "us-east-1", time.Now())
+	return s.send(req)
+}
+
+func (s *service) send(req *http.Request) answer {
+	s.t.Helper()
+	resp, err := s.Client().Do(req)
 	require.NoError(s.t, err)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
@@ -149,7 +189,10 @@ func TestServerConfig(t *testing.T) {
 	require.Regexp(t, `^http://127\.0\.0\.1:\d+$`, srv.URL)
 	creds, err := cfg.Credentials.Retrieve(context.Background())
 	require.NoError(t, err)
-	require.True(t, creds.HasKeys())
+	require.Equal(t, "test", creds.AccessKeyID)
+	require.Equal(t, "test", creds.SecretAccessKey)
+	require.Nil(t, cfg.HTTPClient)
+	require.Same(t, srv.Client(), srv.Client())
 
 	other := meteringtest.NewServer()
 	require.Equal(t, "us-east-1", other.Config().Region)
@@ -179,8 +222,26 @@ func TestSetUpPanicsWithAdvice(t *testing.T) {
 		"entitled":          {func() { svc.SetEntitled("prod-9", true) }, "call AddProduct first"},
 		"key of no product": {func() { svc.PublicKey("prod-9", 1) }, "call AddProduct first"},
 		"key version":       {func() { svc.PublicKey("prod-1", 2) }, "ask for version 1"},
-		"negative faults":   {func() { svc.FailNext(-1, "ThrottlingException") }, "give a number"},
-		"fault of no code":  {func() { svc.FailNext(1, "") }, "an error code"},
+		"rotation":          {func() { svc.ExpirePublicKey("prod-1", 1, time.Time{}) }, "give the time"},
+		"rotated version":   {func() { svc.ExpirePublicKey("prod-1", 2, start) }, "one that AddPublicKey returned"},
+		"new key":           {func() { svc.AddPublicKey("prod-9") }, "call AddProduct first"},
+		"operation":         {func() { svc.SetPermitted("GetUsage", false) }, "give BatchMeterUsage, MeterUsage"},
+		"disabled":          {func() { svc.DisableOperation("MeterUsage") }, "use RunIn"},
+		"disabled unknown":  {func() { svc.DisableOperation("GetUsage") }, "give BatchMeterUsage, MeterUsage"},
+		"fault's operation": {func() { svc.Inject(meteringtest.Fault{Operation: "GetUsage"}) }, "give BatchMeterUsage, MeterUsage"},
+		"fault's number":    {func() { svc.Inject(meteringtest.Fault{Times: -1}) }, "at least 0"},
+		"fault's chance":    {func() { svc.Inject(meteringtest.Fault{Probability: 1.1}) }, "at most 1"},
+		"fault's status":    {func() { svc.Inject(meteringtest.Fault{Status: 99}) }, "from 200 to 599"},
+		"fault's answers":   {func() { svc.Inject(meteringtest.Fault{Code: "X", Body: "x"}) }, "not both"},
+		"bound":             {func() { meteringtest.NewService(func(o *meteringtest.Options) { o.KeepRecords = -1 }) }, "or 0 for none"},
+		"no secret": {func() {
+			meteringtest.NewService(func(o *meteringtest.Options) { o.Credentials = []aws.Credentials{{AccessKeyID: "a"}} })
+		}, "and a secret"},
+		"same access key": {func() {
+			meteringtest.NewService(func(o *meteringtest.Options) { o.Credentials = []aws.Credentials{testKeys, testKeys} })
+		}, "of its own"},
+		"negative faults":  {func() { svc.FailNext(-1, "ThrottlingException") }, "give a number"},
+		"fault of no code": {func() { svc.FailNext(1, "") }, "an error code"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() { require.Contains(t, recover(), tc.advice) }()
@@ -216,7 +277,7 @@ func TestFailNext(t *testing.T) {
 	s.FailNext(2, "ThrottlingException")
 	s.FailNext(1, "InternalServiceErrorException")
 	s.FailNext(1, "IdempotencyConflictException")
-	unsigned := s.do("MeterUsage", "{}", func(r *http.Request) { r.Header.Del("Authorization") })
+	unsigned := s.send(request(t, s.URL, "MeterUsage", "{}"))
 	require.Equal(t, "com.amazon.coral.service#MissingAuthenticationTokenException", unsigned.code())
 	for _, want := range []struct {
 		status int
@@ -255,9 +316,9 @@ func TestRequests(t *testing.T) {
 	require.Equal(t, last.header.Get("X-Amzn-RequestId"), got[2].RequestId)
 	got[0].RequestId, got[1].RequestId, got[2].RequestId = "", "", ""
 	require.Equal(t, []meteringtest.Request{
-		{Operation: "BatchMeterUsage", InvocationId: "call-1", Attempt: 1, Code: "ThrottlingException"},
-		{Operation: "BatchMeterUsage", InvocationId: "call-1", Attempt: 2},
-		{Code: "UnknownOperationException"},
+		{Operation: "BatchMeterUsage", InvocationId: "call-1", Attempt: 1, Status: 400, Code: "ThrottlingException"},
+		{Operation: "BatchMeterUsage", InvocationId: "call-1", Attempt: 2, Status: 200},
+		{Status: 400, Code: "UnknownOperationException"},
 	}, got)
 	require.Equal(t, 3, s.RequestCount())
 }
@@ -297,11 +358,7 @@ func TestConcurrentUse(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			req, _ := http.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
-			req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-			req.Header.Set("X-Amz-Target", "AWSMPMeteringService.BatchMeterUsage")
-			req.Header.Set("Authorization", "dummy")
-			s.ServeHTTP(discard{http.Header{}}, req)
+			s.ServeHTTP(discard{http.Header{}}, signed(t, "http://metering.test", "BatchMeterUsage", string(body)))
 			s.Records()
 			s.Requests()
 			s.RegistrationToken(s.Subscribe("new-1", account))

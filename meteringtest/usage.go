@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -146,7 +147,7 @@ func checkAllocations(quantity int64, allocations []wireAllocation) *apiError {
 }
 
 // checkTimestamp holds a record's time to the time that it may be reported in.
-func checkTimestamp(now, t time.Time, window time.Duration) *apiError {
+func (s *Service) checkTimestamp(now, t time.Time, window time.Duration) *apiError {
 	outOfBounds := func(why string) *apiError {
 		return refuse("TimestampOutOfBoundsException", "The timestamp %s is %s.", t.Format(time.RFC3339Nano), why)
 	}
@@ -154,7 +155,7 @@ func checkTimestamp(now, t time.Time, window time.Duration) *apiError {
 	switch {
 	case t.Before(now.Add(-window)):
 		return outOfBounds(fmt.Sprintf("more than %.0f hours ago", window.Hours()))
-	case t.After(now.Add(MaxAhead)):
+	case t.After(now.Add(max(0, s.opts.MaxAhead))):
 		return outOfBounds("in the future")
 	case t.Before(month) && !now.Before(month.Add(6*time.Hour)):
 		return outOfBounds("in a month that closed at 06:00 UTC on the 1st")
@@ -164,22 +165,28 @@ func checkTimestamp(now, t time.Time, window time.Duration) *apiError {
 
 // canonicalUsage is equal for records that report the same, in whatever order
 // they list allocations and tags.
-func canonicalUsage(quantity int64, allocations []wireAllocation) string {
+func canonicalUsage(quantity int64, allocations []wireAllocation) digest {
 	parts := make([]string, len(allocations))
 	for i, a := range allocations {
-		parts[i] = fmt.Sprintf("%d %s", *a.AllocatedUsageQuantity, canonicalTags(a.Tags))
+		parts[i] = strconv.FormatInt(*a.AllocatedUsageQuantity, 10) + canonicalTags(a.Tags)
 	}
 	slices.Sort(parts)
-	return fmt.Sprintf("%d %q", quantity, parts)
+	b := strconv.AppendInt(nil, quantity, 10)
+	for _, p := range parts {
+		b = append(append(b, '\n'), p...)
+	}
+	return digestOf(b)
 }
 
+// canonicalTags is equal for equal sets of tags. The shape of tags has
+// no control characters, so those part them.
 func canonicalTags(tags []wireTag) string {
 	parts := make([]string, len(tags))
 	for i, t := range tags {
-		parts[i] = fmt.Sprintf("%q=%q", *t.Key, *t.Value)
+		parts[i] = "\t" + *t.Key + "\t" + *t.Value
 	}
 	slices.Sort(parts)
-	return strings.Join(parts, " ")
+	return strings.Join(parts, "")
 }
 
 // exported turns what was read into what Records returns.

@@ -34,12 +34,13 @@ var operations = map[string]func(*Service, *call) (any, *apiError){
 	"ResolveCustomer": (*Service).resolveCustomer,
 }
 
-// ServeHTTP answers one request of the service's protocol.
+// ServeHTTP answers one request of the service's protocol. It panics with
+// http.ErrAbortHandler, which net/http.Server understands, if a [Fault] drops
+// the connection.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	now := s.opts.Now().UTC()
 	entry := Request{
-		Time:         now,
-		RequestId:    newUUID(),
+		Time:         s.now(),
+		RequestId:    newUUID().String(),
 		InvocationId: r.Header.Get("Amz-Sdk-Invocation-Id"),
 		Attempt:      attempt(r.Header.Get("Amz-Sdk-Request")),
 	}
@@ -47,32 +48,56 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if ok && operations[op] != nil {
 		entry.Operation = op
 	}
-	out, err := s.answer(now, entry.Operation, r)
-	status := http.StatusOK
+	c := &call{id: entry.RequestId, now: entry.Time}
+	out, err := s.answer(c, entry.Operation, r)
+	entry.Status = http.StatusOK
 	if err != nil {
-		status, out, entry.Code = err.status, err, err.code
+		out, entry.Status, entry.Code = err, err.status, err.code
+	}
+	dropped := c.fault.DropBefore || c.fault.DropAfter
+	if dropped {
+		entry.Status = 0
 	}
 	// Before the answer leaves, so that whoever has the answer finds the
 	// request in the log.
-	s.logRequest(entry)
-
-	body, jsonErr := json.Marshal(out)
-	if jsonErr != nil { // the result structs hold nothing that fails
-		panic(jsonErr)
+	s.logRequest(entry, err)
+	if dropped {
+		panic(http.ErrAbortHandler)
 	}
+
 	h := w.Header()
-	h.Set("Content-Type", contentType)
+	var body []byte
+	if err != nil && err.raw != nil {
+		body = []byte(*err.raw)
+	} else {
+		body = marshal(out)
+		h.Set("Content-Type", contentType)
+	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Date", now.Format(http.TimeFormat))
+	h.Set("Date", s.signatureNow().UTC().Format(http.TimeFormat))
 	h.Set("X-Amzn-RequestId", entry.RequestId)
-	w.WriteHeader(status)
+	w.WriteHeader(entry.Status)
+	if cut := c.fault.CutBody; cut > 0 && cut < len(body) {
+		_, _ = w.Write(body[:cut])
+		_ = http.NewResponseController(w).Flush() // else the abort takes it along
+		panic(http.ErrAbortHandler)
+	}
 	_, _ = w.Write(body)
 }
 
-// answer takes a request through the same doors as AWS's front end: operation,
-// authentication, JSON; and then does the operation's work. An empty op is one
-// that the service does not have.
-func (s *Service) answer(now time.Time, op string, r *http.Request) (any, *apiError) {
+func marshal(out any) []byte {
+	body, err := json.Marshal(out)
+	if err != nil { // the result structs hold nothing that fails
+		panic(err)
+	}
+	return body
+}
+
+// answer takes a request through the doors of AWS's front end (operation,
+// signature, quota, permission, JSON), with the faults behind the signature;
+// and then does the operation's work. An empty op is one that the service does
+// not have.
+func (s *Service) answer(c *call, op string, r *http.Request) (any, *apiError) {
 	body, err := readBody(r.Body)
 	if err != nil {
 		return nil, err
@@ -80,22 +105,60 @@ func (s *Service) answer(now time.Time, op string, r *http.Request) (any, *apiEr
 	// The front end has no page for anything but this.
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if r.Method != http.MethodPost || r.URL.Path != "/" || mediaType != contentType {
-		return nil, &apiError{http.StatusNotFound, coralService, "UnknownOperationException", "Send POST / with Content-Type " + contentType + "."}
+		return nil, &apiError{status: http.StatusNotFound, namespace: coralService, code: "UnknownOperationException", message: "Send POST / with Content-Type " + contentType + "."}
 	}
 	if op == "" {
 		return nil, refuse("UnknownOperationException", "X-Amz-Target names no operation of this service.")
 	}
-	if r.Header.Get("Authorization") == "" {
-		return nil, refuse("MissingAuthenticationTokenException", "Request is missing Authentication Token")
-	}
-	if err := s.nextFault(); err != nil {
-		return nil, err
-	}
-	members, err := parseObject(body)
+	creds, err := s.authenticate(c.now, r, body)
 	if err != nil {
 		return nil, err
 	}
-	return operations[op](s, &call{now: now, size: len(body), members: members})
+	inQuota := s.takeToken(c.now, creds.AccountID, op)
+	c.fault = s.nextFault(op)
+	c.fault.wait(r)
+	if c.fault.DropBefore {
+		return nil, nil
+	}
+	if err := c.fault.answer(); err != nil {
+		return nil, err
+	}
+	if !inQuota {
+		return nil, refuse("ThrottlingException", "Rate exceeded")
+	}
+	members, err := parseObject(body)
+	// Before what is wrong with the JSON, of which only DryRun counts here.
+	if denied := s.checkPermission(op, members["DryRun"] == true); denied != nil {
+		return nil, denied
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.caller, c.size, c.members = creds.AccessKeyID, len(body), members
+	return operations[op](s, c)
+}
+
+func (s *Service) checkPermission(op string, dryRun bool) *apiError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.forbidden[op] && dryRun && op == "MeterUsage":
+		return refuse("UnauthorizedException", "The caller is not permitted to call MeterUsage.")
+	case s.forbidden[op]:
+		return refuse("AccessDeniedException", "The caller is not authorized to perform: aws-marketplace:%s", op)
+	case s.disabled[op]:
+		return refuse("DisabledApiException", "%s is not offered in this Region.", op)
+	}
+	return nil
+}
+
+// checkStore comes after the checks of the model and before the rules, which
+// need the store. It needs s.mu held.
+func (s *Service) checkStore() *apiError {
+	if s.outage {
+		return refuse("InternalServiceErrorException", "The service is not available.")
+	}
+	return nil
 }
 
 func readBody(r io.Reader) ([]byte, *apiError) {
@@ -107,7 +170,7 @@ func readBody(r io.Reader) ([]byte, *apiError) {
 		// A client that is still writing when the connection closes sees a
 		// broken pipe instead of the answer, so read on for a while.
 		_, _ = io.Copy(io.Discard, io.LimitReader(r, 16<<20))
-		return nil, &apiError{http.StatusRequestEntityTooLarge, coralService, "RequestEntityTooLargeException", "Request body is too large."}
+		return nil, &apiError{status: http.StatusRequestEntityTooLarge, namespace: coralService, code: "RequestEntityTooLargeException", message: "Request body is too large."}
 	}
 	return body, nil
 }
@@ -129,6 +192,7 @@ type apiError struct {
 	namespace string
 	code      string
 	message   string
+	raw       *string // a fault's body, in place of all but the status
 }
 
 const (
@@ -139,13 +203,14 @@ const (
 
 // refuse returns an error with the status and namespace that its code has.
 func refuse(code, format string, args ...any) *apiError {
-	e := &apiError{http.StatusBadRequest, serviceSpace, code, fmt.Sprintf(format, args...)}
+	e := &apiError{status: http.StatusBadRequest, namespace: serviceSpace, code: code, message: fmt.Sprintf(format, args...)}
 	switch code {
 	case "InternalServiceErrorException":
 		e.status = http.StatusInternalServerError
 	case "IdempotencyConflictException":
 		e.status = http.StatusConflict
-	case "MissingAuthenticationTokenException", "SerializationException", "UnknownOperationException":
+	case "AccessDeniedException", "IncompleteSignatureException", "InvalidSignatureException", "MissingAuthenticationTokenException",
+		"SerializationException", "UnknownOperationException", "UnrecognizedClientException":
 		e.namespace = coralService
 	case "ValidationException":
 		e.namespace = coralValidate
@@ -168,7 +233,10 @@ func (e *apiError) MarshalJSON() ([]byte, error) {
 // fields in any case: a client that sent "productCode" would be understood
 // here and not by AWS.
 type call struct {
+	id      string    // RequestId
 	now     time.Time // UTC
+	caller  string    // access key
+	fault   Fault     // what is to go wrong
 	size    int       // of the body, in bytes
 	members map[string]any
 	err     *apiError

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -17,7 +18,6 @@ func TestProtocol(t *testing.T) {
 	const (
 		unknown   = "com.amazon.coral.service#UnknownOperationException"
 		malformed = "com.amazon.coral.service#SerializationException"
-		unsigned  = "com.amazon.coral.service#MissingAuthenticationTokenException"
 		tooLarge  = "com.amazon.coral.service#RequestEntityTooLargeException"
 		invalid   = "com.amazon.coral.validate#ValidationException"
 	)
@@ -39,7 +39,6 @@ func TestProtocol(t *testing.T) {
 		"unknown operation":       {ok, header("X-Amz-Target", "AWSMPMeteringService.GetUsage"), 400, unknown},
 		"target without service":  {ok, header("X-Amz-Target", "BatchMeterUsage"), 400, unknown},
 		"target of other service": {ok, header("X-Amz-Target", "Other.BatchMeterUsage"), 400, unknown},
-		"no authorization":        {ok, func(r *http.Request) { r.Header.Del("Authorization") }, 400, unsigned},
 		"empty body":              {"", nil, 400, malformed},
 		"not JSON":                {"<html>", nil, 400, malformed},
 		"cut short":               {ok[:len(ok)-1], nil, 400, malformed},
@@ -70,7 +69,9 @@ func TestProtocol(t *testing.T) {
 			require.Equal(t, tc.code, a.code(), a.body)
 			require.Equal(t, "application/x-amz-json-1.1", a.header.Get("Content-Type"))
 			require.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, a.header.Get("X-Amzn-RequestId"))
-			require.Equal(t, start.Format(http.TimeFormat), a.header.Get("Date"), "the service's clock")
+			date, err := http.ParseTime(a.header.Get("Date"))
+			require.NoError(t, err)
+			require.WithinDuration(t, time.Now(), date, time.Minute, "the clock that signatures are held against")
 			if tc.code != "" {
 				require.NotEmpty(t, a.json["message"])
 			}
