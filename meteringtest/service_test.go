@@ -368,3 +368,10 @@ func TestConcurrentUse(t *testing.T) {
 	require.Len(t, s.Records(), 1, "the hour is billed once, however many report it")
 	require.Equal(t, 50, s.RequestCount())
 }
+
+func asJSON(t testing.TB, in object) string {
+	t.Helper()
+	b, err := json.Marshal(in)
+	require.NoError(t, err)
+	return string(b)
+}
