@@ -1,0 +1,5 @@
+//go:build !race
+
+package meteringtest_test
+
+const raceDetector = false
