@@ -1,7 +1,6 @@
 package meteringtest
 
 import (
-	"fmt"
 	"time"
 	"unicode/utf8"
 )
@@ -106,16 +105,16 @@ func validateBatch(size int, code *string, records []wireRecord) *apiError {
 	}
 	v.length("usageRecords", len(records), 0, 25)
 	for i, r := range records {
-		path := fmt.Sprintf("usageRecords.%d.member.", i+1)
+		v.record = i + 1
 		if r.Timestamp == nil {
-			v.null(path + "timestamp")
+			v.null("timestamp")
 		}
-		v.length(path+"customerIdentifier", utf8.RuneCountInString(orEmpty(r.CustomerIdentifier)), 0, 255)
-		v.account(path+"customerAWSAccountId", r.CustomerAWSAccountId)
-		v.licence(path+"licenseArn", r.LicenseArn)
-		v.dimension(path+"dimension", r.Dimension)
-		v.quantity(path+"quantity", r.Quantity)
-		v.allocations(path+"usageAllocations", r.UsageAllocations)
+		v.length("customerIdentifier", utf8.RuneCountInString(orEmpty(r.CustomerIdentifier)), 0, 255)
+		v.account("customerAWSAccountId", r.CustomerAWSAccountId)
+		v.licence("licenseArn", r.LicenseArn)
+		v.dimension("dimension", r.Dimension)
+		v.quantity("quantity", r.Quantity)
+		v.allocations("usageAllocations", r.UsageAllocations)
 	}
 	return v.err()
 }

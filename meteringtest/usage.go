@@ -2,7 +2,6 @@ package meteringtest
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,21 +33,69 @@ func (c *call) allocation(v any) wireAllocation {
 	}
 }
 
-// The patterns that the model gives. A licence's last part may have 1,024
-// characters, which licenceShape leaves to length: Go's regexp counts to 1,000.
-var (
-	productCodeShape = regexp.MustCompile(`^[-a-zA-Z0-9/=:_.@]*$`)
-	accountShape     = regexp.MustCompile(`^[0-9]+$`)
-	tagShape         = regexp.MustCompile(`^[a-zA-Z0-9+ -=._:\/@]+$`)
-	licenceShape     = regexp.MustCompile(`^arn:aws[a-zA-Z-]*:[A-Za-z0-9][A-Za-z0-9_/.-]{0,62}:[A-Za-z0-9_/.-]{0,63}:[A-Za-z0-9_/.-]{0,63}:([A-Za-z0-9][A-Za-z0-9:_/+=,@.-]*)$`)
+// The characters of the model's patterns. They are checked by hand because
+// regular expressions took a third of the time of a batch.
+const (
+	digits  = "0123456789"
+	letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+	productCodeShape = "^[-a-zA-Z0-9/=:_.@]*$"
+	accountShape     = "^[0-9]+$"
+	tagShape         = `^[a-zA-Z0-9+ -=._:\/@]+$` // " -=" is a range
 )
+
+var (
+	productCodeChars = charsetOf(digits + letters + "-/=:_.@")
+	accountChars     = charsetOf(digits)
+	tagChars         = charsetOf(digits + letters + " !\"#$%&'()*+,-./:;<=" + "_@")
+	partitionChars   = charsetOf(letters + "-")
+	arnChars         = charsetOf(digits + letters + "_/.-")
+	resourceChars    = charsetOf(digits + letters + "_/.-" + ":+=,@")
+	firstChars       = charsetOf(digits + letters)
+)
+
+// charset tells which bytes belong to it.
+type charset [256]bool
+
+func charsetOf(chars string) *charset {
+	var c charset
+	for i := range len(chars) {
+		c[chars[i]] = true
+	}
+	return &c
+}
+
+// has tells whether s has no characters but these.
+func (c *charset) has(s string) bool {
+	for i := range len(s) {
+		if !c[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// licenceShape tells whether s matches
+// ^arn:aws[a-zA-Z-]*:[A-Za-z0-9][A-Za-z0-9_/.-]{0,62}:[A-Za-z0-9_/.-]{0,63}:[A-Za-z0-9_/.-]{0,63}:[A-Za-z0-9][A-Za-z0-9:_/+=,@.-]{0,1023}$
+func licenceShape(s string) bool {
+	p := strings.SplitN(s, ":", 6)
+	if len(p) < 6 || p[2] == "" || p[5] == "" {
+		return false
+	}
+	partition, ok := strings.CutPrefix(p[1], "aws")
+	return p[0] == "arn" && ok && partitionChars.has(partition) &&
+		firstChars.has(p[2][:1]) && arnChars.has(p[2]) && len(p[2]) <= 63 &&
+		arnChars.has(p[3]) && len(p[3]) <= 63 &&
+		arnChars.has(p[4]) && len(p[4]) <= 63 &&
+		firstChars.has(p[5][:1]) && resourceChars.has(p[5]) && len(p[5]) <= 1024
+}
 
 func (v *violations) productCode(path string, code *string) {
 	if code == nil {
 		return
 	}
 	v.length(path, utf8.RuneCountInString(*code), 0, 255)
-	if !productCodeShape.MatchString(*code) {
+	if !productCodeChars.has(*code) {
 		v.add(path, "satisfy regular expression pattern: %s", productCodeShape)
 	}
 }
@@ -58,7 +105,7 @@ func (v *violations) account(path string, account *string) {
 		return
 	}
 	v.length(path, utf8.RuneCountInString(*account), 1, 255)
-	if !accountShape.MatchString(*account) {
+	if *account == "" || !accountChars.has(*account) {
 		v.add(path, "satisfy regular expression pattern: %s", accountShape)
 	}
 }
@@ -67,7 +114,7 @@ func (v *violations) licence(path string, arn *string) {
 	if arn == nil {
 		return
 	}
-	if m := licenceShape.FindStringSubmatch(*arn); m == nil || len(m[1]) > 1024 {
+	if !licenceShape(*arn) {
 		v.add(path, "be an ARN of a licence")
 	}
 }
@@ -94,18 +141,18 @@ func (v *violations) allocations(path string, allocations []wireAllocation) {
 	}
 	v.length(path, len(allocations), 1, 2500)
 	for i, a := range allocations {
-		path := fmt.Sprintf("%s.%d.member", path, i+1)
+		at := func(member string) string { return fmt.Sprintf("%s.%d.member.%s", path, i+1, member) }
 		if a.AllocatedUsageQuantity == nil {
-			v.null(path + ".allocatedUsageQuantity")
+			v.null(at("allocatedUsageQuantity"))
+		} else if *a.AllocatedUsageQuantity < 0 {
+			v.quantity(at("allocatedUsageQuantity"), a.AllocatedUsageQuantity)
 		}
-		v.quantity(path+".allocatedUsageQuantity", a.AllocatedUsageQuantity)
 		for j, t := range a.Tags {
-			path := fmt.Sprintf("%s.tags.%d.member", path, j+1)
 			if t.Key == nil {
-				v.null(path + ".key")
+				v.null(at(fmt.Sprintf("tags.%d.member.key", j+1)))
 			}
 			if t.Value == nil {
-				v.null(path + ".value")
+				v.null(at(fmt.Sprintf("tags.%d.member.value", j+1)))
 			}
 		}
 	}
@@ -124,13 +171,13 @@ func checkAllocations(quantity int64, allocations []wireAllocation) *apiError {
 			return refuse("InvalidTagException", "An allocation takes 1 to 5 tags; one has %d.", len(a.Tags))
 		}
 		for _, t := range a.Tags {
-			if n := utf8.RuneCountInString(*t.Key); n > 100 || !tagShape.MatchString(*t.Key) {
+			if n := utf8.RuneCountInString(*t.Key); n < 1 || n > 100 || !tagChars.has(*t.Key) {
 				return refuse("InvalidTagException", "A tag's key of %d characters is not 1 to 100 characters of %s.", n, tagShape)
 			}
 			// The model's pattern asks for a character and its text says that
 			// a value can be empty: the text has it, as nobody is known to
 			// have been refused for it.
-			if n := utf8.RuneCountInString(*t.Value); n > 256 || n > 0 && !tagShape.MatchString(*t.Value) {
+			if n := utf8.RuneCountInString(*t.Value); n > 256 || !tagChars.has(*t.Value) {
 				return refuse("InvalidTagException", "A tag's value of %d characters is not 0 to 256 characters of %s.", n, tagShape)
 			}
 		}

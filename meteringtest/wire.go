@@ -359,15 +359,25 @@ func (c *call) timestamp(v any) *timestamp {
 }
 
 // violations are the constraints of the model that a request does not meet.
-type violations []string
+type violations struct {
+	record int // of usageRecords, counted from 1, that paths are in; 0 for none
+	found  []string
+}
+
+func (v *violations) path(path string) string {
+	if v.record > 0 {
+		return fmt.Sprintf("usageRecords.%d.member.%s", v.record, path)
+	}
+	return path
+}
 
 // null says that a required member is absent.
 func (v *violations) null(path string) {
-	*v = append(*v, "Value null at '"+path+"' failed to satisfy constraint: Member must not be null")
+	v.found = append(v.found, "Value null at '"+v.path(path)+"' failed to satisfy constraint: Member must not be null")
 }
 
 func (v *violations) add(path, constraint string, args ...any) {
-	*v = append(*v, "Value at '"+path+"' failed to satisfy constraint: Member must "+fmt.Sprintf(constraint, args...))
+	v.found = append(v.found, "Value at '"+v.path(path)+"' failed to satisfy constraint: Member must "+fmt.Sprintf(constraint, args...))
 }
 
 // length checks a string's length in code points, or the length of a list.
@@ -381,12 +391,13 @@ func (v *violations) length(path string, n, least, most int) {
 }
 
 // err returns nil if there are no violations. The message names the first ten.
-func (v violations) err() *apiError {
-	switch len(v) {
+func (v *violations) err() *apiError {
+	switch n := len(v.found); n {
 	case 0:
 		return nil
 	case 1:
-		return refuse("ValidationException", "1 validation error detected: %s", v[0])
+		return refuse("ValidationException", "1 validation error detected: %s", v.found[0])
+	default:
+		return refuse("ValidationException", "%d validation errors detected: %s", n, strings.Join(v.found[:min(n, 10)], "; "))
 	}
-	return refuse("ValidationException", "%d validation errors detected: %s", len(v), strings.Join(v[:min(len(v), 10)], "; "))
 }
