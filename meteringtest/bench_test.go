@@ -68,13 +68,31 @@ func again(req *http.Request, body string) *http.Request {
 	return &r
 }
 
-// TestMillionRecords accepts a million records with a bound. The race detector
-// makes it slow, and its memory is no measure: then it takes fewer.
-func TestMillionRecords(t *testing.T) {
-	n, most := 1_000_000, uint64(200<<20)
-	if raceDetector || testing.Short() {
-		n = 50_000
+// TestMemoryPerRecord takes a tenth of BenchmarkMillionRecords, and less under
+// the race detector, which makes it slow.
+func TestMemoryPerRecord(t *testing.T) {
+	n := 100_000
+	if raceDetector {
+		n = 20_000
 	}
+	grown := acceptRecords(t, n)
+	t.Logf("%d records: %d bytes for each", n, grown/uint64(n))
+	require.Less(t, grown/uint64(n), uint64(200))
+}
+
+// BenchmarkMillionRecords tells the memory that a service takes which has
+// accepted a million records and keeps a thousand.
+func BenchmarkMillionRecords(b *testing.B) {
+	const n = 1_000_000
+	for b.Loop() {
+		grown := acceptRecords(b, n)
+		require.Less(b, grown, uint64(200<<20))
+		b.ReportMetric(float64(grown)/(1<<20), "MiB")
+	}
+}
+
+// acceptRecords returns by how many bytes the heap has grown.
+func acceptRecords(tb testing.TB, n int) uint64 {
 	clock := time.Now()
 	svc := meteringtest.NewService(func(o *meteringtest.Options) {
 		o.KeepRecords = 1000
@@ -86,7 +104,7 @@ func TestMillionRecords(t *testing.T) {
 	}
 	svc.AddProduct(meteringtest.Product{ProductCode: "prod-1", Dimensions: dimensions})
 	before := heap()
-	for sent := 0; sent < n; {
+	for sent := 0; sent < n; sent += 25 {
 		if sent%25_000 == 0 {
 			clock = clock.Add(time.Hour)
 		}
@@ -95,16 +113,14 @@ func TestMillionRecords(t *testing.T) {
 		for i := range 25 {
 			fmt.Fprintf(&body, `,{"Timestamp":%d,"CustomerAWSAccountId":%q,"Dimension":%q,"Quantity":%d}`, clock.Unix(), buyer.CustomerAWSAccountId, dimensions[(sent+i)%1000], i)
 		}
-		req := signed(t, "http://metering.test", "BatchMeterUsage", `{"ProductCode":"prod-1","UsageRecords":[`+body.String()[1:]+`]}`)
+		req := signed(tb, "http://metering.test", "BatchMeterUsage", `{"ProductCode":"prod-1","UsageRecords":[`+body.String()[1:]+`]}`)
 		svc.ServeHTTP(discard{http.Header{}}, req)
-		sent += 25
 	}
 	grown := heap() - before
-	require.Len(t, svc.Records(), 1000)
-	require.Empty(t, svc.Refused(), "all were accepted")
-	t.Logf("%d records: %d MB, %d bytes for each", n, grown>>20, grown/uint64(n))
-	require.Less(t, grown, most)
+	require.Len(tb, svc.Records(), 1000)
+	require.Empty(tb, svc.Refused(), "all were accepted")
 	runtime.KeepAlive(svc)
+	return grown
 }
 
 func heap() uint64 {

@@ -98,7 +98,7 @@ func marshal(out any) []byte {
 // and then does the operation's work. An empty op is one that the service does
 // not have.
 func (s *Service) answer(c *call, op string, r *http.Request) (any, *apiError) {
-	body, err := readBody(r.Body)
+	body, err := readBody(r)
 	if err != nil {
 		return nil, err
 	}
@@ -161,15 +161,18 @@ func (s *Service) checkStore() *apiError {
 	return nil
 }
 
-func readBody(r io.Reader) ([]byte, *apiError) {
-	body, err := io.ReadAll(io.LimitReader(r, maxBodyBytes+1))
+func readBody(r *http.Request) ([]byte, *apiError) {
+	var b bytes.Buffer
+	b.Grow(int(min(max(r.ContentLength, 0), maxBodyBytes)) + bytes.MinRead) // read at once, if the length is right
+	_, err := b.ReadFrom(io.LimitReader(r.Body, maxBodyBytes+1))
+	body := b.Bytes()
 	if err != nil {
 		return nil, refuse("SerializationException", "The request ended early.")
 	}
 	if len(body) > maxBodyBytes {
 		// A client that is still writing when the connection closes sees a
 		// broken pipe instead of the answer, so read on for a while.
-		_, _ = io.Copy(io.Discard, io.LimitReader(r, 16<<20))
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 16<<20))
 		return nil, &apiError{status: http.StatusRequestEntityTooLarge, namespace: coralService, code: "RequestEntityTooLargeException", message: "Request body is too large."}
 	}
 	return body, nil
