@@ -105,7 +105,9 @@ func TestClientSeesCauses(t *testing.T) {
 
 // 1,000 clients at once, with connections of their own, report the hours of
 // 1,000 buyers and all of them the same hour of one more.
-func TestThousandClients(t *testing.T) {
+func TestThousandClients(t *testing.T) { synctest.Test(t, testThousandClients) } // so that retries do not wait
+
+func testThousandClients(t *testing.T) {
 	const clients = 1000
 	srv := meteringtest.NewServer(func(o *meteringtest.Options) { o.InMemory = true })
 	defer srv.Close()

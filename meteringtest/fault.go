@@ -12,8 +12,8 @@ type Fault struct {
 	// Operation is the one to hit, such as BatchMeterUsage; empty for any.
 	Operation string
 
-	// Times is how many requests the fault looks at, the next ones; 0 means
-	// every one from now on.
+	// Times is how many requests (of the Operation) the fault looks at, the
+	// next ones; 0 means every one from now on.
 	Times int
 
 	// Probability, of 0 to 1, is how likely each of these requests is hit. 0

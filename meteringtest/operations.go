@@ -85,9 +85,7 @@ func (s *Service) meterUsage(c *call) (any, *apiError) {
 	hour := at.t.Truncate(time.Hour)
 	key := recordKey{caller, dim, hoursSince1970(hour)}
 	first, ok := s.accepted[key]
-	if s.agentCore {
-		ok = false
-	}
+	ok = ok && !s.agentCore // where the records of an hour are summed
 	if ok && first.content != content {
 		return nil, refuse("DuplicateRequestException", "The hour %s of %s is reported with another quantity.", hour.Format(time.RFC3339), *dimension)
 	}

@@ -150,10 +150,14 @@ func checkSignedHeaders(a *authorization, h http.Header) *apiError {
 	if h.Get("X-Amz-Date") == "" && !slices.Contains(a.signedHeaders, "date") {
 		return unsigned("Date")
 	}
+	first := "" // of several always the same one
 	for name := range h {
-		if strings.HasPrefix(name, "X-Amz-") && !slices.Contains(a.signedHeaders, strings.ToLower(name)) {
-			return unsigned(name)
+		if strings.HasPrefix(name, "X-Amz-") && !slices.Contains(a.signedHeaders, strings.ToLower(name)) && (first == "" || name < first) {
+			first = name
 		}
+	}
+	if first != "" {
+		return unsigned(first)
 	}
 	return nil
 }
