@@ -140,9 +140,11 @@ func testThousandClients(t *testing.T) {
 			if out.Results[1].Status == metering.StatusSuccess {
 				won.Add(1)
 			}
-			srv.Records()
-			srv.Refused()
-			srv.Requests()
+			if i%10 == 0 { // each is a copy of the list
+				srv.Records()
+				srv.Refused()
+				srv.Requests()
+			}
 		})
 	}
 	wg.Wait()

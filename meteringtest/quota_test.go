@@ -39,7 +39,7 @@ func TestQuotas(t *testing.T) {
 			s.Advance(time.Second)
 			require.Equal(t, rate, within(2*rate))
 			require.Len(t, s.Refused(), s.RequestCount())
-			require.Equal(t, "ResolveCustomer", s.resolve(100))
+			require.Equal(t, "ResolveCustomer", s.resolve(30))
 		})
 	}
 }
