@@ -40,7 +40,7 @@ func partitionOf(region string) partition {
 	for _, p := range partitions {
 		if rest, ok := strings.CutPrefix(region, p.prefix+"-"); ok {
 			word, number, _ := strings.Cut(rest, "-")
-			if isAll(word, isWord) && isAll(number, isDigit) {
+			if isAll(word, &wordCharacters) && isAll(number, &digits) {
 				return p
 			}
 		}
@@ -168,19 +168,5 @@ func fromSources[Source, T any](o *Options, cfg aws.Config, get func(Source) (T,
 // host.
 func isHostLabel(s string) bool {
 	return len(s) <= 63 && s[0] != '-' && s[len(s)-1] != '-' &&
-		isAll(s, func(c byte) bool { return isAlphanumeric(c) || c == '-' })
+		isAll(s, &hostCharacters)
 }
-
-// isAll tells whether s is not empty and has only bytes of a class.
-func isAll(s string, class func(byte) bool) bool {
-	for i := range len(s) {
-		if !class(s[i]) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func isDigit(c byte) bool        { return '0' <= c && c <= '9' }
-func isAlphanumeric(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
-func isWord(c byte) bool         { return isAlphanumeric(c) || c == '_' }

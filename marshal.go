@@ -637,7 +637,7 @@ func (d *reader) number() string {
 
 func (d *reader) digits() bool {
 	start := d.pos
-	for isDigit(d.peek()) {
+	for digits[d.peek()] {
 		d.pos++
 	}
 	return d.pos > start

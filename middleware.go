@@ -473,7 +473,7 @@ func (e *Error) addCode(s string) {
 		namespace, name = "", s
 	}
 	name = strings.TrimSpace(name)
-	if len(name) > 128 || !isAll(name, func(c byte) bool { return isWord(c) || c == '.' || c == '-' }) {
+	if len(name) > 128 || !isAll(name, &codeCharacters) {
 		return
 	}
 	if e.Code == unknownError {

@@ -87,7 +87,7 @@ func (r *UsageRecord) violations() violations {
 	}
 	v.text("CustomerIdentifier", r.CustomerIdentifier, maxCustomer)
 	v.text("CustomerAWSAccountId", r.CustomerAWSAccountId, maxCustomer)
-	if r.CustomerAWSAccountId != "" && !isAll(r.CustomerAWSAccountId, isDigit) {
+	if r.CustomerAWSAccountId != "" && !isAll(r.CustomerAWSAccountId, &digits) {
 		v.add("CustomerAWSAccountId", "must be digits only")
 	}
 	if r.LicenseArn != "" && !isLicenseArn(r.LicenseArn) {
@@ -168,7 +168,7 @@ func (v *violations) text(path, s string, most int) {
 
 func (v *violations) productCode(s string) {
 	v.text("ProductCode", s, maxProductCode)
-	if s != "" && !isAll(s, isProductCode) {
+	if s != "" && !isAll(s, &productCodeCharacters) {
 		v.add("ProductCode", "must have only letters, digits and -/=:_.@")
 	}
 }
@@ -210,16 +210,18 @@ func (a *UsageAllocation) violations() violations {
 	return v
 }
 
+const tagAlphabet = "letters, digits, spaces and !\"#$%%&'()*+,-./:;<=_@"
+
 func (t Tag) violations() violations {
 	var v violations
 	v.require("Key", t.Key != "")
 	v.text("Key", t.Key, maxTagKey)
-	if t.Key != "" && !isAll(t.Key, isTag) {
-		v.add("Key", "must have only "+tagCharacters)
+	if t.Key != "" && !isAll(t.Key, &tagCharacters) {
+		v.add("Key", "must have only "+tagAlphabet)
 	}
 	v.text("Value", t.Value, maxTagValue)
-	if t.Value != "" && !isAll(t.Value, isTag) {
-		v.add("Value", "must have only "+tagCharacters)
+	if t.Value != "" && !isAll(t.Value, &tagCharacters) {
+		v.add("Value", "must have only "+tagAlphabet)
 	}
 	return v
 }
@@ -263,17 +265,44 @@ func compareTags(a, b Tag) int {
 	return cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(a.Value, b.Value))
 }
 
-func isProductCode(c byte) bool {
-	return isAlphanumeric(c) || strings.IndexByte("-/=:_.@", c) >= 0
+// class is a set of bytes, as between the brackets of a regular expression.
+type class [256]bool
+
+func classOf(ranges ...string) (c class) {
+	for _, r := range ranges { // the first and the last byte, or one byte
+		for b := int(r[0]); b <= int(r[len(r)-1]); b++ {
+			c[b] = true
+		}
+	}
+	return c
 }
 
-// isTag reads the model's pattern for tags as it stands, in which " -=" is a
-// range, from the space to the equals sign.
-func isTag(c byte) bool {
-	return isAlphanumeric(c) || ' ' <= c && c <= '=' || c == '_' || c == '@'
+// The classes of the model's patterns, read as they stand: in that of tags,
+// " -=" is a range, from the space to the equals sign.
+var (
+	digits                = classOf("09")
+	wordCharacters        = classOf("az", "AZ", "09", "_")
+	codeCharacters        = classOf("az", "AZ", "09", "_", ".", "-")
+	hostCharacters        = classOf("az", "AZ", "09", "-")
+	productCodeCharacters = classOf("az", "AZ", "09", "-", "/", "=", ":", "_", ".", "@")
+	tagCharacters         = classOf("az", "AZ", "09", "+", " =", ".", "_", ":", "/", "@")
+	partitionCharacters   = classOf("az", "AZ", "-")
+	arnStart              = classOf("az", "AZ", "09")
+	arnCharacters         = classOf("az", "AZ", "09", "_", "/", ".", "-")
+	arnResourceCharacters = classOf("az", "AZ", "09", ":", "_", "/", "+", "=", ",", "@", ".", "-")
+)
+
+// isAll tells whether s is not empty and has only bytes of a class.
+func isAll(s string, c *class) bool {
+	for i := range len(s) {
+		if !c[s[i]] {
+			return false
+		}
+	}
+	return s != ""
 }
 
-const tagCharacters = `letters, digits, spaces and !"#$%%&'()*+,-./:;<=_@`
+func isAllOrEmpty(s string, c *class) bool { return s == "" || isAll(s, c) }
 
 // isLicenseArn reads the model's pattern for licences:
 //
@@ -286,23 +315,9 @@ func isLicenseArn(s string) bool {
 	}
 	letters, ok := strings.CutPrefix(parts[1], "aws")
 	service, region, account, resource := parts[2], parts[3], parts[4], parts[5]
-	return ok && isAllOrEmpty(letters, isPartition) &&
-		len(service) <= 63 && isAll(service, isArnPart) && isAlphanumeric(service[0]) &&
-		len(region) <= 63 && isAllOrEmpty(region, isArnPart) &&
-		len(account) <= 63 && isAllOrEmpty(account, isArnPart) &&
-		len(resource) <= 1024 && isAll(resource, isArnResource) && isAlphanumeric(resource[0])
-}
-
-func isAllOrEmpty(s string, class func(byte) bool) bool { return s == "" || isAll(s, class) }
-
-func isPartition(c byte) bool {
-	return 'a' <= c|0x20 && c|0x20 <= 'z' || c == '-'
-}
-
-func isArnPart(c byte) bool {
-	return isAlphanumeric(c) || strings.IndexByte("_/.-", c) >= 0
-}
-
-func isArnResource(c byte) bool {
-	return isAlphanumeric(c) || strings.IndexByte(":_/+=,@.-", c) >= 0
+	return ok && isAllOrEmpty(letters, &partitionCharacters) &&
+		len(service) <= 63 && isAll(service, &arnCharacters) && arnStart[service[0]] &&
+		len(region) <= 63 && isAllOrEmpty(region, &arnCharacters) &&
+		len(account) <= 63 && isAllOrEmpty(account, &arnCharacters) &&
+		len(resource) <= 1024 && isAll(resource, &arnResourceCharacters) && arnStart[resource[0]]
 }
