@@ -32,11 +32,16 @@ type wireResult struct {
 // one bad record keeps all of them from being metered.
 func (s *Service) batchMeterUsage(c *call) (any, *apiError) {
 	code := c.string(c.members["ProductCode"])
+	if all, ok := c.members["UsageRecords"].([]any); ok && len(all) > 25 {
+		var v violations // without a look at what may be a million records
+		v.length("usageRecords", len(all), 0, 25)
+		return nil, v.err()
+	}
 	records := list(c, c.members["UsageRecords"], c.usageRecord)
 	if c.err != nil {
 		return nil, c.err
 	}
-	if err := validateBatch(c.size, code, records); err != nil {
+	if err := s.validateBatch(c.size, code, records); err != nil {
 		return nil, err
 	}
 
@@ -48,6 +53,9 @@ func (s *Service) batchMeterUsage(c *call) (any, *apiError) {
 	p, err := s.batchProduct(orEmpty(code), records)
 	if err != nil {
 		return nil, err
+	}
+	if !p.isSoldBy(c.account) {
+		return nil, refuse("InvalidProductCodeException", "The product %s is not one of the caller's.", p.ProductCode)
 	}
 	if err := s.checkCustomers(records); err != nil {
 		return nil, err
@@ -94,16 +102,15 @@ func (c *call) usageRecord(v any) wireRecord {
 	}
 }
 
-func validateBatch(size int, code *string, records []wireRecord) *apiError {
+func (s *Service) validateBatch(size int, code *string, records []wireRecord) *apiError {
 	var v violations
-	if size >= maxBatchBytes {
-		v.add("request", "have size less than %d bytes", maxBatchBytes)
+	if size >= s.opts.MaxBatchBytes {
+		v.add("request", "have size less than %d bytes", s.opts.MaxBatchBytes)
 	}
 	v.productCode("productCode", code)
 	if records == nil {
 		v.null("usageRecords")
 	}
-	v.length("usageRecords", len(records), 0, 25)
 	for i, r := range records {
 		v.record = i + 1
 		if r.Timestamp == nil {

@@ -103,8 +103,8 @@ func TestClientSeesCauses(t *testing.T) {
 	require.NotErrorIs(t, err, metering.ErrExpiredToken)
 }
 
-// 1,000 clients at once, with connections of their own, report the hours of
-// 1,000 buyers and all of them the same hour of one more.
+// 1,000 clients at once, over connections in memory, report the hours of 1,000
+// buyers and all of them the same hour of one more.
 func TestThousandClients(t *testing.T) { synctest.Test(t, testThousandClients) } // so that retries do not wait
 
 func testThousandClients(t *testing.T) {

@@ -22,7 +22,7 @@ func TestModelledErrors(t *testing.T) {
 			return "RegisterUsage", register
 		},
 		"DisabledApiException": func(s *service) (string, object) {
-			s.DisableOperation("BatchMeterUsage")
+			s.SetOffered("BatchMeterUsage", false)
 			return "BatchMeterUsage", good(s)
 		},
 		"DuplicateRequestException": func(s *service) (string, object) {
@@ -124,7 +124,7 @@ func TestErrorsOfOtherOperations(t *testing.T) {
 	t.Run("disabled", func(t *testing.T) {
 		s := newService(t)
 		for _, operation := range []string{"BatchMeterUsage", "RegisterUsage", "ResolveCustomer"} {
-			s.DisableOperation(operation)
+			s.SetOffered(operation, false)
 			s.refused("DisabledApiException", operation, object{})
 		}
 		s.meter(usage())
@@ -146,7 +146,7 @@ func TestErrorsOfOtherOperations(t *testing.T) {
 		s := newService(t)
 		for _, operation := range []string{"BatchMeterUsage", "MeterUsage", "RegisterUsage", "ResolveCustomer"} {
 			s.SetPermitted(operation, false)
-			s.DisableOperation("BatchMeterUsage") // who may not call does not learn that
+			s.SetOffered("BatchMeterUsage", false) // who may not call does not learn that
 			for _, body := range []string{`{"DryRun":false}`, `{"DryRun":"true"}`, "no JSON"} {
 				a := s.do(operation, body, nil)
 				require.Equal(t, 400, a.status)

@@ -2,6 +2,8 @@ package meteringtest
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -27,9 +29,11 @@ type Fault struct {
 	Latency time.Duration
 
 	// Code answers with this error and leaves the work undone.
-	// InternalServiceErrorException has the status 500,
-	// IdempotencyConflictException 409 and any other 400, unless Status says
-	// otherwise.
+	// InternalServiceErrorException and InternalFailure have the status 500,
+	// ServiceUnavailable 503, IdempotencyConflictException 409 and any other
+	// 400, unless Status says otherwise. What stands before a # is the code's
+	// namespace: com.amazon.coral.service#ExpiredTokenException is about
+	// credentials.
 	Code string
 
 	// Status and Body answer with these bytes, as a proxy would, and leave the
@@ -43,8 +47,8 @@ type Fault struct {
 	DropBefore bool
 	DropAfter  bool
 
-	// CutBody drops the connection after so many bytes of the answer's body;
-	// 0 means that the answer arrives whole.
+	// CutBody drops the connection after so many bytes of the answer's body; 0,
+	// or as many as it has, means that the answer arrives whole.
 	CutBody int
 
 	// OmitSuccess is how many records of status Success, the first ones, are
@@ -68,10 +72,12 @@ func (f *Fault) decides() bool {
 // nor count it. Within a fault the order is Latency, DropBefore, Code, Status
 // and Body, the work, DropAfter, CutBody.
 //
-// It panics on an operation that the service does not have, on a number below
-// 0, on a Probability above 1, on a Status that HTTP does not have, and on Code
-// together with Body.
-func (s *Service) Inject(f Fault) {
+// The returned function ends the fault.
+//
+// Inject panics on an operation that the service does not have, on a number
+// below 0, on a Probability above 1, on a Status that HTTP does not have, and on
+// Code together with Body or DropAfter.
+func (s *Service) Inject(f Fault) (end func()) {
 	if f.Operation != "" {
 		mustOperation("Inject", f.Operation)
 	}
@@ -81,12 +87,17 @@ func (s *Service) Inject(f Fault) {
 	if f.Status != 0 && (f.Status < 200 || f.Status > 599) {
 		panic("meteringtest: Inject: give a Status from 200 to 599")
 	}
-	if f.Code != "" && f.Body != "" {
-		panic("meteringtest: Inject: give a Code or a Body, not both")
+	if f.Code != "" && (f.Body != "" || f.DropAfter) {
+		panic("meteringtest: Inject: give a Code, a Body or DropAfter, not both: with a Code there is no body but its own, and no work")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, &f)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.faults = slices.DeleteFunc(s.faults, func(other *Fault) bool { return other == &f })
+	}
 }
 
 // FailNext answers the next n requests with an error code, such as
@@ -135,7 +146,14 @@ func (s *Service) nextFault(operation string) (sum Fault) {
 func (f *Fault) answer() *apiError {
 	switch {
 	case f.Code != "":
-		err := refuse(f.Code, "The test asked for this error.")
+		namespace, code, found := strings.Cut(f.Code, "#")
+		if !found {
+			code = f.Code
+		}
+		err := refuse(code, "The test asked for this error.")
+		if found {
+			err.namespace = namespace
+		}
 		if f.Status != 0 {
 			err.status = f.Status
 		}

@@ -38,7 +38,9 @@ func TestFaultAnswers(t *testing.T) {
 		logged meteringtest.Request
 	}{
 		"code":            {meteringtest.Fault{Code: "ThrottlingException"}, 400, `{"__type":"com.amazonaws.marketplacemetering#ThrottlingException","message":"The test asked for this error."}`, 0, false, meteringtest.Request{Status: 400, Code: "ThrottlingException"}},
-		"code and status": {meteringtest.Fault{Code: "ServiceUnavailable", Status: 503}, 503, `{"__type":"com.amazonaws.marketplacemetering#ServiceUnavailable","message":"The test asked for this error."}`, 0, false, meteringtest.Request{Status: 503, Code: "ServiceUnavailable"}},
+		"code and status": {meteringtest.Fault{Code: "SlowDown", Status: 503}, 503, `{"__type":"com.amazonaws.marketplacemetering#SlowDown","message":"The test asked for this error."}`, 0, false, meteringtest.Request{Status: 503, Code: "SlowDown"}},
+		"front end's":     {meteringtest.Fault{Code: "ServiceUnavailable"}, 503, `{"__type":"com.amazon.coral.service#ServiceUnavailable","message":"The test asked for this error."}`, 0, false, meteringtest.Request{Status: 503, Code: "ServiceUnavailable"}},
+		"namespace":       {meteringtest.Fault{Code: "com.amazon.coral.service#ExpiredTokenException"}, 400, `{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"The test asked for this error."}`, 0, false, meteringtest.Request{Status: 400, Code: "ExpiredTokenException"}},
 		"page":            {meteringtest.Fault{Status: 502, Body: "<html>bad gateway"}, 502, "<html>bad gateway", 0, false, meteringtest.Request{Status: 502}},
 		"status":          {meteringtest.Fault{Status: 503}, 503, "", 0, false, meteringtest.Request{Status: 503}},
 		"body":            {meteringtest.Fault{Body: "{}"}, 200, "{}", 0, false, meteringtest.Request{Status: 200}},

@@ -81,24 +81,25 @@ func (s *Service) Records() []Record {
 // Refused returns the newest [MaxRequests] or [Options.KeepRecords] refusals,
 // oldest first: every request that was answered with an error, injected ones
 // included, and every record whose status was not Success. A record that came
-// back unprocessed is not refused, and neither is what a [Fault] answered
-// without a Code.
+// back unprocessed is not refused, and neither is a dry run that would have
+// succeeded, nor what a [Fault] answered without a Code.
 func (s *Service) Refused() []Refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refusals.newest()
 }
 
-// Requests returns the newest [MaxRequests] or [Options.KeepRecords] requests,
-// oldest first.
+// Requests returns the newest [MaxRequests] or [Options.KeepRecords] requests
+// that were answered or dropped, in that order. One that a [Fault]'s Latency
+// holds up is not there yet.
 func (s *Service) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests.newest()
 }
 
-// RequestCount returns how many requests have arrived, forgotten ones
-// included.
+// RequestCount returns how many requests were answered or dropped, those
+// included that Requests has forgotten.
 func (s *Service) RequestCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +112,7 @@ func (s *Service) logRequest(r Request, err *apiError) {
 	defer s.mu.Unlock()
 	s.requestCount++
 	s.requests.add(r)
-	if r.Code != "" {
+	if r.Code != "" && r.Code != "DryRunOperation" {
 		s.refusals.add(Refusal{Time: r.Time, RequestId: r.RequestId, Operation: r.Operation, Reason: r.Code, Message: err.message})
 	}
 }

@@ -55,28 +55,28 @@ func (s *Service) meterUsage(c *call) (any, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkTimestamp(c.now, at.t, 6*time.Hour); err != nil {
-		return nil, err
-	}
 	quantity := orZero(usage)
 	if err := checkAllocations(quantity, allocations); err != nil {
+		return nil, err
+	}
+
+	type result struct{ MeteringRecordId string }
+	content := canonicalUsage(quantity, allocations)
+	request := digestOf(fmt.Appendf(nil, "%q %q %d %x", *code, *dimension, at.t.UnixMicro(), content))
+	tokenKey := digestOf(fmt.Appendf(nil, "%q %q", c.account, orEmpty(token)))
+	if first, ok := s.clientTokens[tokenKey]; ok && token != nil && !dryRun {
+		if first.content != request {
+			return nil, refuse("IdempotencyConflictException", "The ClientToken was used with other parameters.")
+		}
+		return result{first.id.String()}, nil // also when the hour is closed by now
+	}
+	if err := s.checkTimestamp(c.now, at.t, 6*time.Hour); err != nil {
 		return nil, err
 	}
 	if dryRun { // leaves the hour and the client token unused
 		return nil, refuse("DryRunOperation", "The request would have succeeded; DryRun kept it from being done.")
 	}
 
-	type result struct{ MeteringRecordId string }
-	content := canonicalUsage(quantity, allocations)
-	request := digestOf(fmt.Appendf(nil, "%q %q %d %x", *code, *dimension, at.t.UnixMicro(), content))
-	if token != nil {
-		if first, ok := s.clientTokens[digestOf([]byte(*token))]; ok {
-			if first.content != request {
-				return nil, refuse("IdempotencyConflictException", "The ClientToken was used with other parameters.")
-			}
-			return result{first.id.String()}, nil
-		}
-	}
 	caller := p.byCaller[c.caller]
 	if caller == nil {
 		caller = &agreement{}
@@ -105,7 +105,7 @@ func (s *Service) meterUsage(c *call) (any, *apiError) {
 		})
 	}
 	if token != nil {
-		s.clientTokens[digestOf([]byte(*token))] = acceptance{first.id, request}
+		s.clientTokens[tokenKey] = acceptance{first.id, request}
 	}
 	return result{first.id.String()}, nil
 }
@@ -203,13 +203,14 @@ func (s *Service) resolveCustomer(c *call) (any, *apiError) {
 	if err := s.checkStore(); err != nil {
 		return nil, err
 	}
-	r, ok := s.registrations[*token]
-	if !ok {
+	r := s.registrations[*token]
+	if r == nil || !s.products[r.buyer.ProductCode].isSoldBy(c.account) {
 		return nil, refuse("InvalidTokenException", "The registration token is not valid.")
 	}
-	if !c.now.Before(r.expires) {
+	if !c.now.Before(r.expires) || r.resolved && s.opts.RegistrationTokenOnce {
 		return nil, refuse("ExpiredTokenException", "The registration token has expired.")
 	}
+	r.resolved = true
 	return struct {
 		CustomerIdentifier   string `json:",omitempty"`
 		CustomerAWSAccountId string
@@ -229,6 +230,11 @@ func (s *Service) runningProduct(code string) (*product, *apiError) {
 		return nil, refuse("InvalidProductCodeException", "The product code %s is not known.", code)
 	}
 	return p, nil
+}
+
+// isSoldBy tells whether a caller's account is the seller's.
+func (p *product) isSoldBy(account string) bool {
+	return p.SellerAccountID == "" || p.SellerAccountID == account
 }
 
 func notEntitled() *apiError {

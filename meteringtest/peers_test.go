@@ -74,41 +74,40 @@ func TestAWSCLI(t *testing.T) {
 	// One chain of calls for each operation, with members that every version
 	// of the CLI knows: neither LicenseArn nor ClientToken.
 	type call struct {
-		args   string
-		secret string
-		fail   string // an error code to inject
-		want   string // in what the CLI prints
+		args string
+		want string // in what the CLI prints
 	}
 	chains := map[string]func(buyer meteringtest.Buyer, token string) []call{
 		"ResolveCustomer": func(_ meteringtest.Buyer, token string) []call {
 			return []call{
-				{"resolve-customer --registration-token " + token, "test", "", `"CustomerAWSAccountId": "123456789012"`},
-				{"resolve-customer --registration-token unknown", "test", "", "(InvalidTokenException)"},
-				{"resolve-customer --registration-token " + token, "wrong", "", "(InvalidSignatureException)"},
+				{"resolve-customer --registration-token " + token, `"CustomerAWSAccountId": "123456789012"`},
+				{"resolve-customer --registration-token unknown", "(InvalidTokenException)"},
+				{"resolve-customer --registration-token=", "(ValidationException)"},
 			}
 		},
 		"BatchMeterUsage": func(buyer meteringtest.Buyer, _ string) []call {
 			records := "batch-meter-usage --product-code prod-1 --usage-records Timestamp=" + lastHour().Format(time.RFC3339) +
 				",Quantity=12,CustomerIdentifier=" + buyer.CustomerIdentifier
 			return []call{
-				{records + ",Dimension=users", "test", "", `"Status": "Success"`},
-				{records + ",Dimension=seats", "test", "", "(InvalidUsageDimensionException)"},
-				{"batch-meter-usage --product-code prod,1 --usage-records []", "test", "", "(ValidationException)"},
+				{records + ",Dimension=users", `"Status": "Success"`},
+				{records + ",Dimension=seats", "(InvalidUsageDimensionException)"},
+				{"batch-meter-usage --product-code prod,1 --usage-records []", "(ValidationException)"},
 			}
 		},
 		"MeterUsage": func(meteringtest.Buyer, string) []call {
-			usage := "meter-usage --product-code prod-1 --usage-dimension users --timestamp " + lastHour().Format(time.RFC3339)
+			usage := "meter-usage --usage-dimension users --timestamp " + lastHour().Format(time.RFC3339)
 			return []call{
-				{usage + " --usage-quantity 12 --dry-run", "test", "", "(DryRunOperation)"},
-				{usage + " --usage-quantity 12", "test", "", `"MeteringRecordId": "`},
-				{usage + " --usage-quantity 13", "test", "", "(DuplicateRequestException)"},
+				{usage + " --product-code prod-1 --usage-quantity 12", `"MeteringRecordId": "`},
+				{usage + " --product-code prod-1 --usage-quantity 13", "(DuplicateRequestException)"},
+				{usage + " --product-code prod,1 --usage-quantity 12", "(ValidationException)"},
+				{usage + " --product-code prod-1 --usage-quantity 12 --dry-run", "(DryRunOperation)"},
 			}
 		},
 		"RegisterUsage": func(meteringtest.Buyer, string) []call {
 			return []call{
-				{"register-usage --product-code prod-1 --nonce n-1 --public-key-version 1", "test", "", `"Signature": "`},
-				{"register-usage --product-code prod-1 --nonce n-1 --public-key-version 2", "test", "", "(InvalidPublicKeyVersionException)"},
-				{"register-usage --product-code prod-1 --nonce n-1 --public-key-version 1", "test", "ThrottlingException", "(ThrottlingException)"},
+				{"register-usage --product-code prod-1 --nonce n-1 --public-key-version 1", `"Signature": "`},
+				{"register-usage --product-code prod-1 --nonce n-1 --public-key-version 2", "(InvalidPublicKeyVersionException)"},
+				{"register-usage --product-code prod,1 --nonce n-1 --public-key-version 1", "(ValidationException)"},
 			}
 		},
 	}
@@ -116,18 +115,22 @@ func TestAWSCLI(t *testing.T) {
 		t.Run(operation, func(t *testing.T) {
 			t.Parallel()
 			srv, buyer := peerService(t)
-			for _, c := range chain(buyer, srv.RegistrationToken(buyer)) {
-				if c.fail != "" {
-					srv.FailNext(1, c.fail)
-				}
+			run := func(c call, secret string) {
 				cmd := exec.Command(cli, append([]string{"meteringmarketplace", "--output", "json", "--endpoint-url", srv.URL}, strings.Fields(c.args)...)...)
-				cmd.Env = peerEnv(t, c.secret)
+				cmd.Env = peerEnv(t, secret)
 				out, err := cmd.CombinedOutput()
 				text := secrets.ReplaceAllString(strings.TrimSpace(string(out)), `${1}…"`)
 				t.Logf("aws meteringmarketplace %s\n%s", strings.Fields(c.args)[0], text)
 				require.Contains(t, text, c.want)
 				require.Equal(t, strings.HasPrefix(c.want, "("), err != nil)
 			}
+			calls := chain(buyer, srv.RegistrationToken(buyer))
+			for _, c := range calls {
+				run(c, "test")
+			}
+			run(call{calls[0].args, "(InvalidSignatureException)"}, "wrong")
+			srv.FailNext(1, "ThrottlingException")
+			run(call{calls[0].args, "(ThrottlingException)"}, "test")
 		})
 	}
 }

@@ -41,7 +41,7 @@ var rules = []struct {
 	{"who calls", "10, 10 and 5 requests a second for an account", "TestQuotas, TestQuotasCount"},
 
 	{"BatchMeterUsage", "at most 25 records", "TestBatchValidation/26 records"},
-	{"BatchMeterUsage", "less than 1 MB", "TestProtocol/1 MiB, TestProtocol/far over 1 MiB"},
+	{"BatchMeterUsage", "less than 1 MB: 1,000,000 bytes, or another reading by option", "TestProtocol/just under 1 MB, TestProtocol/1 MB, TestProtocol/far over 1 MiB, TestMaxBatchBytes"},
 	{"BatchMeterUsage", "one record for a product, customer, dimension and hour; the first one wins; no sums", "TestBatchOneRecordAnHour, TestBatchSameHourWithinARequest, TestThousandClients"},
 	{"BatchMeterUsage", "sent again unchanged: Success or DuplicateRecord by option, never a second charge", "TestBatchOneRecordAnHour/identical is Success, TestBatchOneRecordAnHour/identical is Duplicate"},
 	{"BatchMeterUsage", "another quantity is DuplicateRecord and not billed", "TestBatchOneRecordAnHour, TestRefused"},
@@ -79,7 +79,8 @@ var rules = []struct {
 	{"RegisterUsage", "not entitled and platform are refused on the first call only, or on each, by option", "TestRegisterRefusedOnce"},
 
 	{"ResolveCustomer", "the token expires", "TestResolveCustomer"},
-	{"ResolveCustomer", "resolving it again gives the same result", "TestResolveCustomer"},
+	{"ResolveCustomer", "resolving it again gives the same result, or ExpiredTokenException, by option", "TestResolveCustomer, TestRegistrationTokenOptions"},
+	{"ResolveCustomer", "only the account that published the product resolves its tokens and meters its buyers", "TestSellerAccount"},
 	{"ResolveCustomer", "the token stands in no message and no log", "TestResolveCustomer, TestInspectionHoldsNoSecrets"},
 	{"ResolveCustomer", "new products: no CustomerIdentifier, a LicenseArn", "TestResolveCustomer"},
 	{"ResolveCustomer", "one account can hold several licences", "TestSubscribe"},

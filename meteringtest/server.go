@@ -21,9 +21,10 @@ type Server struct {
 	// which only Client and Config reach.
 	URL string
 
-	http   *http.Server
-	client *http.Client
-	done   chan struct{}
+	http    *http.Server
+	client  *http.Client
+	done    chan struct{}
+	working sync.RWMutex // read-locked by each request
 }
 
 // NewServer starts a service on a free port, or with [Options.InMemory] on a
@@ -35,9 +36,14 @@ func NewServer(optFns ...func(*Options)) *Server {
 		Service: service,
 		// net/http/httptest would do this too, but adds a flag to every
 		// program that imports it.
-		http: &http.Server{Handler: service, ReadHeaderTimeout: 10 * time.Second},
+		http: &http.Server{ReadHeaderTimeout: 10 * time.Second},
 		done: make(chan struct{}),
 	}
+	s.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.working.RLock()
+		defer s.working.RUnlock()
+		service.ServeHTTP(w, r)
+	})
 	var l net.Listener
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	if service.opts.InMemory {
@@ -59,12 +65,15 @@ func NewServer(optFns ...func(*Options)) *Server {
 	return s
 }
 
-// Close stops listening and cuts every connection, Client's idle ones included.
-// The records can still be read. Closing again does nothing.
+// Close stops listening, cuts every connection, Client's idle ones included, and
+// waits for the work that was begun. The records can still be read. Closing
+// again does nothing.
 func (s *Server) Close() {
 	s.client.CloseIdleConnections()
 	_ = s.http.Close()
 	<-s.done
+	s.working.Lock() // once the last request is done
+	defer s.working.Unlock()
 }
 
 // Client returns an HTTP client that reaches the server, always the same one.

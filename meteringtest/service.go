@@ -29,7 +29,7 @@
 // [Service.ExpirePublicKey] and [Service.SetEntitled] arrange what the seller
 // and its buyers have done before or between calls; [Service.RunIn],
 // [Service.RunOnAgentCore] and [Service.SetPlatformSupported] where the
-// buyer's software runs; [Service.SetPermitted], [Service.DisableOperation] and
+// buyer's software runs; [Service.SetPermitted], [Service.SetOffered] and
 // [Service.SetOutage] what AWS makes of its callers. They panic on a mistake of
 // the test, such as a product that was never added, and say what to do; no
 // request makes the service panic, unless a [Fault] drops its connection.
@@ -53,7 +53,9 @@
 //
 // With [Options.InMemory] a test runs inside testing/synctest, retries and
 // waiting included, in no time: a real socket never lets its clock advance.
-// Close the server before the bubble ends.
+// Make the server inside the bubble, and close it before the bubble ends. A
+// bubble begins at midnight UTC on the 1st of a month, so that 6 hours later the
+// records of the month before are closed.
 //
 // # Faults
 //
@@ -65,10 +67,19 @@
 // # What is not known
 //
 // AWS does not document everything. [Options.DuplicateIdentical],
-// [Options.MaxAhead] and [Options.RegisterRefusedOnce] choose between readings,
-// and software has to be right under all of them; [FinalRecords] and
-// [RegistrationTokenLifetime] are values that this package had to settle on.
-// The texts of messages are its own for the most part.
+// [Options.RegistrationTokenOnce], [Options.RegistrationTokenLifetime],
+// [Options.MaxAhead], [Options.MaxBatchBytes] and [Options.RegisterRefusedOnce]
+// choose between readings, and software has to be right under all of them.
+// [FinalRecords] is a value that this package had to settle on, and so are the
+// status 409 of IdempotencyConflictException (400 elsewhere at AWS), that an
+// empty Tag.Value is accepted, that a LicenseArn beside a ProductCode is refused
+// (AWS says that it bills twice), and what becomes of requests that no client
+// sends: 404 for another path, 413 for more than a megabyte. The texts of
+// messages are its own for the most part.
+//
+// Not simulated: two Regions that share products, the 6 hours after launch
+// within which a container has to register, the kinds of roles on EKS, and
+// suspended accounts.
 package meteringtest
 
 import (
@@ -89,8 +100,8 @@ import (
 )
 
 const (
-	// RegistrationTokenLifetime is how long ResolveCustomer accepts a token.
-	// AWS says about 4 hours in one place and about 1 hour in another.
+	// RegistrationTokenLifetime is how long ResolveCustomer accepts a token,
+	// unless [Options.RegistrationTokenLifetime] says otherwise.
 	RegistrationTokenLifetime = 4 * time.Hour
 
 	// FinalRecords is how long records for a buyer are still accepted after
@@ -144,6 +155,20 @@ type Options struct {
 	// only, and then has no need of any.
 	MaxAhead time.Duration
 
+	// RegistrationTokenLifetime is how long ResolveCustomer accepts a token; 0
+	// means 4 hours. AWS says about 4 hours in one place and about 1 hour in
+	// another.
+	RegistrationTokenLifetime time.Duration
+
+	// RegistrationTokenOnce makes ResolveCustomer answer ExpiredTokenException
+	// to a token that was resolved before, as the service's model has it. By
+	// default it gives the same answer again, as AWS's guidance has it.
+	RegistrationTokenOnce bool
+
+	// MaxBatchBytes is the size in bytes from which a BatchMeterUsage is
+	// refused; 0 means 1,000,000. AWS says 1 MB, which may be 1,048,576.
+	MaxBatchBytes int
+
 	// RegisterRefusedOnce makes RegisterUsage refuse (not entitled, platform
 	// not supported) only the first call for a product of each access key, and
 	// let every later one succeed. By default each call is refused. AWS says
@@ -161,12 +186,14 @@ type Options struct {
 
 	// KeepRecords bounds each of the lists that Records, Refused and Requests
 	// return: they keep the newest. It does not bound what makes a record a
-	// duplicate, which takes about 100 bytes for each. 0 means every record and
+	// duplicate, or a ClientToken a used one, which takes about 100 bytes for
+	// each. 0 means every record and
 	// [MaxRequests] refusals and requests. NewService panics if it is negative.
 	KeepRecords int
 
 	// InMemory makes NewServer listen in memory instead of on a socket, for
-	// tests inside testing/synctest. NewService ignores it.
+	// tests inside testing/synctest: call NewServer inside the bubble.
+	// NewService ignores it.
 	InMemory bool
 
 	// Seed starts the draws for [Fault.Probability]: the same seed makes the
@@ -176,7 +203,13 @@ type Options struct {
 
 // Product is something that a seller has listed.
 type Product struct {
+	// ProductCode is the code that AWS gave to it.
 	ProductCode string
+
+	// SellerAccountID is the AWS account that published it. Callers with
+	// another AccountID among [Options.Credentials] can't resolve its buyers or
+	// meter their usage. Empty means that any of them can.
+	SellerAccountID string
 
 	// Dimensions are the API names of what is metered.
 	Dimensions []string
@@ -208,10 +241,10 @@ type Service struct {
 	mu            sync.Mutex
 	products      map[string]*product
 	byLicence     map[string]*agreement // by LicenseArn
-	registrations map[string]registration
+	registrations map[string]*registration
 	accepted      map[recordKey]acceptance
-	clientTokens  map[digest]acceptance
-	registered    map[[2]string]bool // access key and product code that have called RegisterUsage
+	clientTokens  map[digest]acceptance // by account and token
+	registered    map[[2]string]bool    // access key and product code that have called RegisterUsage
 
 	disabled    map[string]bool // operations
 	forbidden   map[string]bool // operations
@@ -252,8 +285,9 @@ type agreement struct {
 }
 
 type registration struct {
-	buyer   Buyer
-	expires time.Time
+	buyer    Buyer
+	expires  time.Time
+	resolved bool
 }
 
 // recordKey is what may be reported once. It is small because a test may
@@ -297,6 +331,12 @@ func NewService(optFns ...func(*Options)) *Service {
 	if o.MaxAhead == 0 {
 		o.MaxAhead = defaultMaxAhead
 	}
+	if o.RegistrationTokenLifetime == 0 {
+		o.RegistrationTokenLifetime = RegistrationTokenLifetime
+	}
+	if o.MaxBatchBytes == 0 {
+		o.MaxBatchBytes = 1_000_000
+	}
 	o.Credentials = slices.Clone(o.Credentials)
 	if len(o.Credentials) == 0 {
 		o.Credentials = []aws.Credentials{{AccessKeyID: "test", SecretAccessKey: "test", Source: "meteringtest"}}
@@ -313,7 +353,7 @@ func NewService(optFns ...func(*Options)) *Service {
 		credentials:   map[string]*aws.Credentials{},
 		products:      map[string]*product{},
 		byLicence:     map[string]*agreement{},
-		registrations: map[string]registration{},
+		registrations: map[string]*registration{},
 		accepted:      map[recordKey]acceptance{},
 		clientTokens:  map[digest]acceptance{},
 		registered:    map[[2]string]bool{},
@@ -416,7 +456,8 @@ func (s *Service) Unsubscribe(b Buyer) {
 
 // RegistrationToken returns what the buyer's browser would post to the
 // seller's registration page as x-amzn-marketplace-token. ResolveCustomer
-// accepts it for [RegistrationTokenLifetime], any number of times.
+// accepts it for [Options.RegistrationTokenLifetime], and any number of times
+// unless [Options.RegistrationTokenOnce] says otherwise.
 //
 // A token always contains the characters + / and =, so code that forgets to
 // encode or decode a form field fails in the test. It panics if Subscribe
@@ -430,7 +471,7 @@ func (s *Service) RegistrationToken(b Buyer) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.mustAgreement("RegistrationToken", b)
-	s.registrations[token] = registration{buyer: a.buyer, expires: now.Add(RegistrationTokenLifetime)}
+	s.registrations[token] = &registration{buyer: a.buyer, expires: now.Add(s.opts.RegistrationTokenLifetime)}
 	return token
 }
 
@@ -503,17 +544,18 @@ func (s *Service) SetPlatformSupported(supported bool) {
 	s.unsupported = !supported
 }
 
-// DisableOperation makes the operation answer DisabledApiException, as where
-// AWS does not offer it in the Region. It panics on MeterUsage, whose model
-// has no such error, and on an operation that the service does not have.
-func (s *Service) DisableOperation(operation string) {
-	mustOperation("DisableOperation", operation)
+// SetOffered tells whether AWS offers the operation in the service's Region, as
+// it does at first. After false it answers DisabledApiException. It panics on
+// MeterUsage, whose model has no such error, and on an operation that the
+// service does not have.
+func (s *Service) SetOffered(operation string, offered bool) {
+	mustOperation("SetOffered", operation)
 	if operation == "MeterUsage" {
-		panic("meteringtest: DisableOperation: MeterUsage is never disabled: use RunIn for a wrong Region")
+		panic("meteringtest: SetOffered: MeterUsage is never disabled: use RunIn for a wrong Region")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disabled[operation] = true
+	s.disabled[operation] = !offered
 }
 
 // SetPermitted tells whether the callers' IAM policies allow the operation, as

@@ -101,6 +101,9 @@ func parseAuthorization(h http.Header) (*authorization, *apiError) {
 	if date == "" {
 		missing = append(missing, "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
 	}
+	if names := parts["SignedHeaders"]; names != strings.ToLower(names) || !isAscending(strings.Split(names, ";")) {
+		missing = append(missing, "'SignedHeaders' must be lowercase, sorted, and each once.")
+	}
 	if len(h.Values("Authorization")) > 1 || len(missing) > 0 {
 		return incomplete("%s", strings.Join(append(missing, "The Authorization header is incomplete."), " "))
 	}
@@ -116,6 +119,15 @@ func parseAuthorization(h http.Header) (*authorization, *apiError) {
 		}
 	}
 	return a, nil
+}
+
+func isAscending(names []string) bool {
+	for i := 1; i < len(names); i++ {
+		if names[i-1] >= names[i] {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Service) checkScope(a *authorization) *apiError {

@@ -19,11 +19,8 @@ const (
 	contentType  = "application/x-amz-json-1.1"
 	targetPrefix = "AWSMPMeteringService."
 
-	// maxBatchBytes is where "less than 1 MB" ends by its generous reading.
-	maxBatchBytes = 1 << 20
-
 	// maxBodyBytes bounds what a request makes the service hold in memory.
-	maxBodyBytes = maxBatchBytes + 64<<10
+	maxBodyBytes = 1<<20 + 64<<10
 )
 
 // operations are what X-Amz-Target can name.
@@ -134,7 +131,7 @@ func (s *Service) answer(c *call, op string, r *http.Request) (any, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	c.caller, c.size, c.members = creds.AccessKeyID, len(body), members
+	c.account, c.caller, c.size, c.members = creds.AccountID, creds.AccessKeyID, len(body), members
 	return operations[op](s, c)
 }
 
@@ -162,6 +159,9 @@ func (s *Service) checkStore() *apiError {
 }
 
 func readBody(r *http.Request) ([]byte, *apiError) {
+	if r.Body == nil { // as http.NewRequest leaves it, without a server around
+		return nil, nil
+	}
 	var b bytes.Buffer
 	b.Grow(int(min(max(r.ContentLength, 0), maxBodyBytes)) + bytes.MinRead) // read at once, if the length is right
 	_, err := b.ReadFrom(io.LimitReader(r.Body, maxBodyBytes+1))
@@ -212,6 +212,10 @@ func refuse(code, format string, args ...any) *apiError {
 		e.status = http.StatusInternalServerError
 	case "IdempotencyConflictException":
 		e.status = http.StatusConflict
+	case "InternalFailure", "InternalServerError":
+		e.status, e.namespace = http.StatusInternalServerError, coralService
+	case "ServiceUnavailable", "ServiceUnavailableException":
+		e.status, e.namespace = http.StatusServiceUnavailable, coralService
 	case "AccessDeniedException", "IncompleteSignatureException", "InvalidSignatureException", "MissingAuthenticationTokenException",
 		"SerializationException", "UnknownOperationException", "UnrecognizedClientException":
 		e.namespace = coralService
@@ -238,6 +242,7 @@ func (e *apiError) MarshalJSON() ([]byte, error) {
 type call struct {
 	id      string    // RequestId
 	now     time.Time // UTC
+	account string    // of the credentials, may be empty
 	caller  string    // access key
 	fault   Fault     // what is to go wrong
 	size    int       // of the body, in bytes

@@ -58,8 +58,8 @@ func TestProtocol(t *testing.T) {
 		"more than 32 bits":       {`{"ProductCode":"prod-1","UsageRecords":[{"Quantity":2147483648}]}`, nil, 400, malformed},
 		"member in lower case":    {`{"productCode":"prod-1","usageRecords":[]}`, nil, 400, invalid},
 		"null record":             {`{"ProductCode":"prod-1","UsageRecords":[null]}`, nil, 400, invalid},
-		"just under 1 MiB":        {padded(ok, 1<<20-1), nil, 200, ""},
-		"1 MiB":                   {padded(ok, 1<<20), nil, 400, invalid},
+		"just under 1 MB":         {padded(ok, 999_999), nil, 200, ""},
+		"1 MB":                    {padded(ok, 1_000_000), nil, 400, invalid},
 		"far over 1 MiB":          {padded(ok, 4<<20), nil, 413, tooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
