@@ -31,10 +31,12 @@
 //     timestamp, or a sum with the next hour's usage, is another record, and can
 //     be billed as well.
 //   - A nil error of [Client.BatchMeterUsage] does not mean that anything is
-//     billed. Only a record with [StatusSuccess] is. Send UnprocessedRecords and
-//     what [BatchMeterUsageResult.Missing] names again.
+//     billed. A record with [StatusSuccess] is; for one with
+//     [StatusDuplicateRecord] an earlier one stands; any other is not. Send
+//     UnprocessedRecords and what [BatchMeterUsageResult.Missing] names again.
 //   - An error that matches [ErrUnconfirmed] means neither yes nor no. Send the
-//     same request again, with the same ClientToken if it is a MeterUsage.
+//     same request again, with the same ClientToken if it is a MeterUsage. Ask
+//     for it before any other error.
 //   - Records with a LicenseArn go without ProductCode. A customer and hour
 //     reported both ways are billed twice; the client refuses such a request.
 //
