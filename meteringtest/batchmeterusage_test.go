@@ -241,6 +241,7 @@ func TestBatchValidation(t *testing.T) {
 			full[i] = allocation(i%2, "key !#(,;<"+strings.Repeat("k", 90), fmt.Sprint(i), "empty", "")
 		}
 		s := &service{s.Server, t, s.clock}
+		full[0] = allocation(0, strings.Repeat("k", 100), strings.Repeat("v", 256))
 		r := with(with(good, "Quantity", 1250), "UsageAllocations", full)
 		require.Equal(t, "Success", s.status(batch(r)))
 		s.refused("InvalidLicenseException", "BatchMeterUsage", licensed(with(good, "LicenseArn", longArn+strings.Repeat("l", 1024))))
@@ -254,6 +255,7 @@ func TestBatchTimestamps(t *testing.T) {
 		ok      bool
 	}{
 		"24 hours ago":                 {start, start.Add(-24 * time.Hour), true},
+		"half a second more":           {start, start.Add(-24*time.Hour - 500*time.Millisecond), false},
 		"a second more":                {start, start.Add(-24*time.Hour - time.Second), false},
 		"now":                          {start, start, true},
 		"slightly ahead":               {start, start.Add(5 * time.Minute), true},

@@ -176,3 +176,18 @@ func TestCloseWaits(t *testing.T) {
 		require.ErrorIs(t, <-failed, metering.ErrUnconfirmed)
 	})
 }
+
+// TestClientTokenLength: it is counted in characters, not bytes.
+func TestClientTokenLength(t *testing.T) {
+	s := newService(t)
+	s.meter(with(usage(), "ClientToken", strings.Repeat("ü", 64)))
+	s.invalid("'clientToken'", "MeterUsage", with(usage(), "ClientToken", strings.Repeat("ü", 65)))
+}
+
+func TestDropAfterRefusal(t *testing.T) {
+	s := newService(t)
+	s.Inject(meteringtest.Fault{Times: 1, DropAfter: true})
+	_, _, err := s.attempt(batch(with(record(s.Subscribe("prod-1", account)), "Dimension", "seats")))
+	require.Error(t, err, "what would have been refused is dropped too")
+	require.Empty(t, s.Records())
+}
