@@ -1272,6 +1272,22 @@ func TestOrdinaryWordsAreNoSecrets(t *testing.T) {
 	require.NotErrorIs(t, err, ErrExpiredToken)
 }
 
+// TestSecretsAtTheCut: a quotation ends in the middle of the token, and is not
+// made longer by masks.
+func TestSecretsAtTheCut(t *testing.T) {
+	for _, token := range []string{resolve.RegistrationToken, "e"} {
+		for _, before := range []int{0, 500, 505, 511, 512} {
+			c := testClient(func(*http.Request) (*http.Response, error) {
+				return answer(503, strings.Repeat("x", before)+strings.Repeat(token, 100)), nil
+			})
+			err := send(c, &ResolveCustomerRequest{RegistrationToken: token})
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, (strings.Repeat("x", before) + strings.Repeat(masked, 100))[:maxQuoted], e.Message)
+		}
+	}
+}
+
 // TestSecretsStayOutOfTransportErrors: net/http quotes what it can't read.
 func TestSecretsStayOutOfTransportErrors(t *testing.T) {
 	var log bytes.Buffer

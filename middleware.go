@@ -385,9 +385,9 @@ func (c *call) refusal(resp *http.Response, text string, err error) error {
 	case resp.StatusCode/100 == 3 && text == "":
 		e.Message = "redirects are not followed: is BaseEndpoint right?"
 	case unreadable != nil:
-		e.Message = c.quote(text)
+		e.Message = c.quote(text, maxQuoted)
 	default:
-		e.Message = c.withoutSecrets(startOf(body.message, maxMessage))
+		e.Message = c.quote(body.message, maxMessage)
 	}
 	// By the message as it came: who chose the token may have chosen it to be
 	// masked there.
@@ -410,7 +410,7 @@ func (c *call) unreadable(resp *http.Response, text string, cause error) error {
 		cause:            &smithy.DeserializationError{Err: cause},
 	}
 	if c.operation != opRegisterUsage && text != "" { // whose answer may hold a signature
-		e.Message += ", and begins: " + c.quote(text)
+		e.Message += ", and begins: " + c.quote(text, maxQuoted)
 	}
 	if c.operation == opMeterUsage {
 		return retryable{e}
@@ -425,8 +425,11 @@ const (
 	maxMessage = 4096
 )
 
-func (c *call) quote(body string) string {
-	return c.withoutSecrets(startOf(body, maxQuoted))
+// quote returns the start of a text from elsewhere. It is cut after masking, so
+// that no part of a secret is left at the end; what is far behind the end is
+// not looked at.
+func (c *call) quote(text string, most int) string {
+	return startOf(c.withoutSecrets(startOf(text, 16*maxMessage)), most)
 }
 
 func startOf(text string, most int) string {
